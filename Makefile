@@ -1,0 +1,68 @@
+# Everything a person or CI does with this project. Needs Python 3.11+, make and git.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types format check lock secrets bench image clean
+
+# The interpreters that .venv may be made of, best first; `make run PYTHON=python3.12` names one.
+PYTHON = python3 python3.13 python3.12 python3.11 python3.14
+# By its path, never through an activated shell: an entry script breaks when the folder moves.
+VENV = .venv/bin/python
+PIP = $(VENV) -m pip install --disable-pip-version-check -qq
+READY = .venv/.ready
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+run: $(READY) ## start the whole service on an embedded default, at http://localhost:4012
+	@$(VENV) run.py
+
+test: $(READY) ## run the tests; a part of them with T="tests/api -k login"
+	$(VENV) -m pytest $(T)
+
+lint: $(READY) ## check style and format
+	$(VENV) -m ruff check .
+	$(VENV) -m ruff format --check .
+
+types: $(READY) ## check types
+	$(VENV) -m mypy
+
+format: $(READY) ## rewrite the code in the project's format
+	$(VENV) -m ruff check --fix .
+	$(VENV) -m ruff format .
+
+check: lint types test ## lint, types and test: what CI runs
+
+lock: $(READY) ## pin what pyproject.toml asks for; with UPGRADE=1 everything at its newest
+	$(PIP) uv
+	$(COMPILE) --output-file requirements.txt pyproject.toml
+	$(COMPILE) --output-file requirements-dev.txt --extra dev --constraint requirements.txt pyproject.toml
+
+COMPILE = $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --annotation-style line \
+	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
+
+# Any 32 random bytes in URL-safe base64 are a Fernet key, and good enough for all the others.
+secrets: ## write .env.local with fresh secrets for docker compose
+	@if [ -e .env.local ]; then echo ".env.local exists; move it away first." >&2; exit 1; fi
+	@umask 077; for name in SECRET_KEY JWT_SECRET_KEY ENCRYPTION_KEYS POSTGRES_PASSWORD; do \
+		echo "$$name=$$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"; done > .env.local
+	@echo "Wrote .env.local."
+
+bench: $(READY) ## measure, and compare with what the hardware allows
+	$(VENV) -m tests.bench
+
+image: ## build the container image
+	docker build --tag crm .
+
+clean: ## remove .venv and every cache; data stays
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Made anew whenever a pin changes, so that nothing stale stays installed.
+$(READY): requirements.txt requirements-dev.txt
+	@for python in $(PYTHON); do \
+		$$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+			&& found=$$python && break; done; \
+	if [ -z "$$found" ]; then echo "No Python 3.11+ with venv in: $(PYTHON). Install one (on Debian:" \
+		"apt-get install python3-venv) or name yours: make PYTHON=/path/to/python3" >&2; exit 1; fi; \
+	echo "Setting up .venv with $$found (once, a minute or so)"; $$found -m venv --clear .venv
+	@$(PIP) --requirement requirements-dev.txt
+	@touch $@
