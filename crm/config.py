@@ -1,0 +1,187 @@
+"""Settings: read once from the environment and the .env files, checked, and never changed again.
+
+The only module that reads ``os.environ``. From the strongest to the weakest: the environment,
+``.env.local`` (not in git), ``.env`` (committed, harmless), and what ``python run.py`` wrote about
+the embedded parts it started. An empty value counts as not set.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from limits import parse as parse_rate
+from marshmallow import EXCLUDE, Schema, ValidationError
+from marshmallow import fields as parsers
+from marshmallow.validate import OneOf, Range, Regexp
+
+from crm.errors import ConfigError
+
+PROJECT = Path(__file__).resolve().parent.parent
+EMBEDDED_FILE = "embedded.env"
+"""In the data folder: how the other commands reach the parts that ``run.py`` started."""
+
+_SHORTEST_SECRET = 32
+_KNOWN_SECRETS = ("change", "secret-key", "example", "development", "password")
+_PORT = Range(min=1, max=65535)
+
+
+def _rate(value: str) -> None:
+    try:
+        parse_rate(value)
+    except ValueError as error:
+        raise ValidationError("must read like: 10 per 1 minute") from error
+
+
+def _setting(default: Any, parse: parsers.Field[Any], *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"parse": parse})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, by its environment variable in lower case."""
+
+    flask_env: str = _setting(
+        "development", parsers.String(validate=OneOf(("development", "production")))
+    )
+    port: int = _setting(4012, parsers.Integer(validate=_PORT))
+    sandbox_port: int = _setting(4013, parsers.Integer(validate=_PORT))
+    data_dir: str = _setting("", parsers.String())
+    database_url: str = _setting(
+        "",
+        parsers.String(validate=Regexp(r"postgres(ql)?://", error="must begin with postgresql://")),
+        secret=True,
+    )
+    redis_url: str = _setting(
+        "",
+        parsers.String(validate=Regexp(r"rediss?://|unix://", error="must begin with redis://")),
+        secret=True,
+    )
+    secret_key: str = _setting("", parsers.String(), secret=True)
+    jwt_secret_key: str = _setting("", parsers.String(), secret=True)
+    hubspot_private_app_token: str = _setting("", parsers.String(), secret=True)
+    hubspot_api_url: str = _setting(
+        "https://api.hubapi.com",
+        parsers.String(validate=Regexp(r"https?://", error="must begin with https://")),
+    )
+    hubspot_api_version: str = _setting(
+        "2026-09",
+        parsers.String(
+            validate=Regexp(r"(v3|\d{4}-\d{2}(-beta)?)$", error="must be like 2026-09, or v3")
+        ),
+    )
+    web_concurrency: int = _setting(1, parsers.Integer(validate=Range(min=1, max=256)))
+    worker_concurrency: int = _setting(4, parsers.Integer(validate=Range(min=1, max=256)))
+    registration: str = _setting("open", parsers.String(validate=OneOf(("open", "closed"))))
+    contacts_visible_to_users: str = _setting("all", parsers.String(validate=OneOf(("all", "own"))))
+    rate_limit: str = _setting("1000 per 1 minute", parsers.String(validate=_rate))
+    rate_limit_sign_in: str = _setting("10 per 1 minute", parsers.String(validate=_rate))
+    trusted_proxies: int = _setting(0, parsers.Integer(validate=Range(min=0, max=10)))
+    log_level: str = _setting(
+        "INFO", parsers.String(validate=OneOf(("DEBUG", "INFO", "WARNING", "ERROR")))
+    )
+
+    @property
+    def is_production(self) -> bool:
+        """Whether this is a real deployment, where every check is strict."""
+        return self.flask_env == "production"
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database for SQLAlchemy, whose driver here is psycopg2."""
+        return "postgresql+psycopg2://" + self.database_url.partition("://")[2]
+
+    @property
+    def data_folder(self) -> Path:
+        """Where the embedded parts keep their data."""
+        return Path(self.data_dir) if self.data_dir else _default_data_folder()
+
+    def warnings(self) -> list[str]:
+        """What an operator should know at start, a sentence each."""
+        found = []
+        if self.is_production and not self.hubspot_private_app_token:
+            found.append(
+                "HUBSPOT_PRIVATE_APP_TOKEN is not set: changes are kept until a portal is connected"
+            )
+        if (
+            self.is_production
+            and self.registration == "open"
+            and self.contacts_visible_to_users == "all"
+        ):
+            found.append(
+                "REGISTRATION=open with CONTACTS_VISIBLE_TO_USERS=all: whoever registers reads "
+                "every contact; set one of them to closed or own"
+            )
+        return found
+
+
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, project: Path = PROJECT, embedded: bool = True
+) -> Settings:
+    """Read and check the settings.
+
+    Args:
+        environ: the strongest source; the process's own environment when left out.
+        project: the folder that holds ``.env`` and ``.env.local``.
+        embedded: whether the parts that ``run.py`` started count.
+
+    Raises:
+        ConfigError: a value is malformed, or production lacks a secret; one line that names it.
+    """
+    defaults = dotenv_values(project / ".env")
+    strongest = os.environ if environ is None else environ
+    # The flask command copies .env into the environment, where it would beat .env.local.
+    strongest = {name: value for name, value in strongest.items() if defaults.get(name) != value}
+    given = _set(defaults) | _set(dotenv_values(project / ".env.local")) | _set(strongest)
+    settings = _parse(given)
+    if embedded and not settings.is_production:
+        settings = _parse(_set(dotenv_values(settings.data_folder / EMBEDDED_FILE)) | given)
+    _refuse_unsafe_production(settings)
+    return settings
+
+
+def _set(source: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in source.items() if value}
+
+
+def _parse(given: Mapping[str, str]) -> Settings:
+    schema = Schema.from_dict({each.name: each.metadata["parse"] for each in fields(Settings)})
+    try:
+        values = schema(unknown=EXCLUDE).load(
+            {name.lower(): value for name, value in given.items()}
+        )
+    except ValidationError as error:
+        name, problems = next(iter(error.messages_dict.items()))
+        raise ConfigError(f"{name.upper()}: {problems[0]}") from error
+    return Settings(**values)
+
+
+def _refuse_unsafe_production(settings: Settings) -> None:
+    if not settings.is_production:
+        return
+    if not settings.database_url:
+        raise ConfigError("DATABASE_URL is not set; production needs a Postgres of its own")
+    for name in ("secret_key", "jwt_secret_key"):
+        value = getattr(settings, name)
+        if not value:
+            raise ConfigError(f"{name.upper()} is not set; `make secrets` writes fresh ones")
+        if len(value) < _SHORTEST_SECRET or any(word in value.lower() for word in _KNOWN_SECRETS):
+            raise ConfigError(
+                f"{name.upper()} is too short or well known; `make secrets` writes fresh ones"
+            )
+    if settings.web_concurrency > 1 and not settings.redis_url:
+        raise ConfigError(
+            "REDIS_URL is not set; several web processes (WEB_CONCURRENCY) share limits through it"
+        )
+
+
+def _default_data_folder() -> Path:
+    # The embedded Postgres opens the folders above its data to everyone when root starts it,
+    # so root's data stays out of home folders; the digest keeps two checkouts apart.
+    if os.geteuid() != 0:
+        return PROJECT / ".data"
+    digest = hashlib.sha256(str(PROJECT).encode()).hexdigest()[:8]
+    return Path("/var/lib/crm") / f"{PROJECT.name}-{digest}"

@@ -1,0 +1,159 @@
+"""The mirror: HubSpot's records, associations and pipelines as this side sees them."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    ForeignKey,
+    Index,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, TSVECTOR
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.extensions import Base
+from crm.models.base import big_id, created_timestamp, timestamp
+
+PENDING, SYNCED, REJECTED = "pending", "synced", "rejected"
+
+_STATE = "state IN ('pending', 'synced', 'rejected')"
+_EMAIL = "CASE WHEN object_type = 'contacts' THEN lower(properties ->> 'email') END"
+_SEARCHED = (
+    "firstname",
+    "lastname",
+    "email",
+    "phone",
+    "company",
+    "name",
+    "domain",
+    "dealname",
+    "subject",
+)
+_SEARCH = (
+    "to_tsvector('simple'::regconfig, translate("
+    + " || ' ' || ".join(f"coalesce(properties ->> '{each}', '')" for each in _SEARCHED)
+    # Punctuation splits words here as it does in a query (services.contacts): an e-mail address
+    # or a phone number is found by each of its parts, and a phone number also as one.
+    + ", '@.,-_+()/:;&', '             ')"
+    " || ' ' || regexp_replace(coalesce(properties ->> 'phone', ''), '[^0-9]', '', 'g'))"
+)
+
+
+class Record(Base):
+    """One HubSpot record, and the outbox of what was changed here and not yet accepted there."""
+
+    __tablename__ = "records"
+    __table_args__ = (
+        UniqueConstraint("portal_id", "object_type", "hs_object_id"),
+        CheckConstraint(_STATE, name="state"),
+        CheckConstraint("jsonb_typeof(properties) = 'object'", name="properties"),
+        Index(
+            "uq_records_live_email",
+            "portal_id",
+            "email",
+            unique=True,
+            postgresql_where=text("archived_at IS NULL"),
+        ),
+        Index(
+            "ix_records_live",
+            "portal_id",
+            "object_type",
+            "id",
+            postgresql_where=text("archived_at IS NULL"),
+        ),
+        Index(
+            "ix_records_pending",
+            "portal_id",
+            "object_type",
+            "id",
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_records_created",
+            "portal_id",
+            "object_type",
+            text("coalesce(hs_created_at, created_at)"),
+            "id",
+        ),
+        Index(
+            "ix_records_modified",
+            "portal_id",
+            "object_type",
+            text("coalesce(hs_modified_at, updated_at)"),
+            "id",
+        ),
+        Index("ix_records_search", "search", postgresql_using="gin"),
+        Index(
+            "ix_records_properties",
+            "properties",
+            postgresql_using="gin",
+            postgresql_ops={"properties": "jsonb_path_ops"},
+        ),
+    )
+
+    id: Mapped[big_id]
+    uuid: Mapped[UUID] = mapped_column(unique=True, server_default=func.gen_random_uuid())
+    """Also the record's ``crm_uid`` in the portal."""
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portals.id"))
+    object_type: Mapped[str]
+    hs_object_id: Mapped[str | None]
+    properties: Mapped[dict[str, str | None]] = mapped_column(JSONB)
+    """By HubSpot's names; every value a string or null, as HubSpot gives them."""
+    unsent: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
+    """Names of the properties that were changed here and not yet accepted there."""
+    state: Mapped[str] = mapped_column(server_default=PENDING)
+    rejection: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    """HubSpot's words: ``{"message", "category", "correlation_id", "errors"}``."""
+    revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    """Counts the changes made here, so that push sees one that came while it was sending."""
+    hs_created_at: Mapped[timestamp | None]
+    hs_modified_at: Mapped[timestamp | None]
+    archived_at: Mapped[timestamp | None]
+    created_at: Mapped[created_timestamp]
+    updated_at: Mapped[created_timestamp]
+    email: Mapped[str | None] = mapped_column(Computed(_EMAIL, persisted=True))
+    search: Mapped[str] = mapped_column(TSVECTOR, Computed(_SEARCH, persisted=True))
+
+
+class Association(Base):
+    """A pair of associated records, in the one direction that ``crm.objects`` declares."""
+
+    __tablename__ = "associations"
+    __table_args__ = (
+        UniqueConstraint("from_id", "type_id", "to_id"),
+        CheckConstraint(_STATE, name="state"),
+        Index(
+            "ix_associations_pending",
+            "portal_id",
+            "type_id",
+            "id",
+            postgresql_where=text("state = 'pending'"),
+        ),
+    )
+
+    id: Mapped[big_id]
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portals.id"))
+    type_id: Mapped[int]
+    from_id: Mapped[int] = mapped_column(ForeignKey("records.id", ondelete="CASCADE"))
+    to_id: Mapped[int] = mapped_column(ForeignKey("records.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(server_default=PENDING)
+    rejection: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+
+
+class PipelineSet(Base):
+    """All pipelines of one object type of a portal, as HubSpot last gave them."""
+
+    __tablename__ = "pipeline_sets"
+
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portals.id"), primary_key=True)
+    object_type: Mapped[str] = mapped_column(primary_key=True)
+    pipelines: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    """``[{"id", "label", "display_order", "stages": [{"id", "label", "display_order"}]}]``."""
+    fetched_at: Mapped[timestamp | None]
+    attempted_at: Mapped[timestamp | None]
+    """Keeps callers from asking a HubSpot that is down again and again."""

@@ -1,0 +1,24 @@
+"""Portals: the HubSpot accounts that the mirror belongs to."""
+
+from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from crm.extensions import Base
+from crm.models.base import big_id, created_timestamp, timestamp
+
+
+class Portal(Base):
+    """An organization's HubSpot account, and how sending to it is going."""
+
+    __tablename__ = "portals"
+
+    id: Mapped[big_id]
+    organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), unique=True)
+    hub_id: Mapped[int | None] = mapped_column(BigInteger, unique=True)
+    set_up_at: Mapped[timestamp | None]
+    """When its ``crm_uid`` properties were last found or made."""
+    push_failures: Mapped[int] = mapped_column(server_default="0")
+    """Attempts in a row that ended in a transient failure."""
+    push_retry_at: Mapped[timestamp | None]
+    push_error: Mapped[str | None]
+    created_at: Mapped[created_timestamp]
