@@ -1,0 +1,1 @@
+"""HubSpot's API over HTTP: knows neither Flask nor the database."""

@@ -1,0 +1,125 @@
+"""Records of any object type: HubSpot's CRM objects API.
+
+Source of the batch rules: HubSpot docs, error-handling and using-object-apis.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crm.hubspot.answers import BatchOutcome, HubSpotRecord, batch_from
+from crm.hubspot.client import HubSpotClient
+from crm.hubspot.errors import HubSpotError
+from crm.objects import ObjectType
+
+BATCH = 100
+"""The most inputs of one batch call."""
+
+
+@dataclass(frozen=True)
+class Write:
+    """One input of a batch."""
+
+    trace_id: str
+    """Comes back with this input's result or error; unique within the batch."""
+    id: str
+    """An upsert's unique value, an update's record id."""
+    properties: Mapping[str, str]
+    """Values as strings; an empty one clears the property."""
+
+
+def upsert(
+    client: HubSpotClient, object_type: ObjectType, writes: Sequence[Write]
+) -> BatchOutcome[str, HubSpotRecord]:
+    """Create or update up to 100 records by the type's unique property.
+
+    Every input carries its trace id, so a bad one comes back alone in a 207. Doing it twice
+    changes nothing.
+
+    Raises:
+        HubSpotError: nothing was written, or it is not known whether.
+    """
+    inputs = [
+        {
+            "id": write.id,
+            "idProperty": object_type.id_property,
+            "properties": write.properties,
+            "objectWriteTraceId": write.trace_id,
+        }
+        for write in writes
+    ]
+    body = client.call(
+        "POST",
+        client.path("objects", object_type.name, "batch", "upsert"),
+        body={"inputs": inputs},
+        repeatable=True,
+    )
+    # HubSpot lower-cases e-mails, so keys are compared without their case.
+    keys = {write.id.lower(): write.trace_id for write in writes}
+    return _outcome(
+        body, keys, lambda record: (record.properties.get(object_type.id_property) or "").lower()
+    )
+
+
+def update(
+    client: HubSpotClient, object_type: ObjectType, writes: Sequence[Write]
+) -> BatchOutcome[str, HubSpotRecord]:
+    """Update up to 100 records by their HubSpot ids; otherwise like ``upsert``."""
+    inputs = [
+        {
+            "id": write.id,
+            "properties": write.properties,
+            "objectWriteTraceId": write.trace_id,
+        }
+        for write in writes
+    ]
+    body = client.call(
+        "POST",
+        client.path("objects", object_type.name, "batch", "update"),
+        body={"inputs": inputs},
+        repeatable=True,
+    )
+    return _outcome(body, {write.id: write.trace_id for write in writes}, lambda record: record.id)
+
+
+def get(
+    client: HubSpotClient,
+    object_type: ObjectType,
+    record_id: str,
+    *,
+    id_property: str | None = None,
+) -> HubSpotRecord:
+    """Read one record by its id, or by the value of a unique property.
+
+    Raises:
+        HubSpotNotFoundError: there is none, or it is archived.
+    """
+    body = client.call(
+        "GET",
+        client.path("objects", object_type.name, record_id),
+        params={"idProperty": id_property} if id_property else None,
+        repeatable=True,
+    )
+    return HubSpotRecord.from_json(body)
+
+
+def _outcome(
+    body: Any, keys: Mapping[str, str], key_of: Callable[[HubSpotRecord], str]
+) -> BatchOutcome[str, HubSpotRecord]:
+    """Match results and errors to writes by trace id, else by key; never by position."""
+    answer = batch_from(body)
+    known = set(keys.values())
+    outcome: BatchOutcome[str, HubSpotRecord] = BatchOutcome()
+    for record in (HubSpotRecord.from_json(each) for each in answer.results):
+        trace_id = record.trace_id if record.trace_id in known else keys.get(key_of(record))
+        if trace_id is not None:
+            outcome.done[trace_id] = record
+    for error in answer.errors:
+        for trace_id in _named(error, keys, known):
+            outcome.refused.setdefault(trace_id, error)
+    return outcome
+
+
+def _named(error: HubSpotError, keys: Mapping[str, str], known: set[str]) -> Iterator[str]:
+    yield from (trace_id for trace_id in error.trace_ids if trace_id in known)
+    yield from (keys[each.lower()] for each in error.ids if each.lower() in keys)
