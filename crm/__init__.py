@@ -1,0 +1,97 @@
+"""A middleware between a company's applications and HubSpot."""
+
+from typing import Any
+
+import structlog
+from flask import Flask
+from flask_swagger_ui import get_swaggerui_blueprint
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+import crm.tasks  # noqa: F401 - registers the tasks with the queue
+from crm import models  # noqa: F401 - registers the tables
+from crm.api import auth, contacts, guards, limits, operations, pipelines
+from crm.api.errors import register_errors
+from crm.cli import register_commands
+from crm.config import PROJECT, Settings, load_settings
+from crm.extensions import api, db, jwt, migrate
+from crm.logs import configure_logs, log_requests
+from crm.services.health import VERSION
+
+log = structlog.get_logger(__name__)
+
+_LARGEST_BODY = 1024 * 1024
+_OPEN_TO_ALL = ("api-docs.openapi_json", "swagger_ui.show", "static")
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Put the service together.
+
+    Raises:
+        ConfigError: the settings are not usable; one line that says which.
+    """
+    settings = settings or load_settings()
+    configure_logs(level=settings.log_level, as_json=settings.is_production)
+    app = Flask(__name__)
+    app.config.update(_flask_config(settings))
+    app.extensions["crm_settings"] = settings
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    _register(app)
+    for warning in settings.warnings():
+        log.warning(warning)
+    return app
+
+
+def _register(app: Flask) -> None:
+    log_requests(app)
+    # The order matters: an identity first, since it has limits of its own; then the limits; and
+    # only then what costs more.
+    app.before_request(guards.identify)
+    limits.init_limits(app)
+    app.before_request(guards.authorize)
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(PROJECT / "migrations"))
+    jwt.init_app(app)
+    api.init_app(app)
+    register_errors(app)
+    for module in (auth, contacts, pipelines, operations):
+        api.register_blueprint(module.bp)
+    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json"))
+    for endpoint in _OPEN_TO_ALL:
+        app.view_functions[endpoint] = guards.open_to_all(app.view_functions[endpoint])
+    register_commands(app)
+
+
+def _flask_config(settings: Settings) -> dict[str, Any]:
+    return {
+        "SECRET_KEY": settings.secret_key,
+        "MAX_CONTENT_LENGTH": _LARGEST_BODY,
+        "SQLALCHEMY_DATABASE_URI": settings.sqlalchemy_url,
+        "SQLALCHEMY_ENGINE_OPTIONS": {
+            "pool_size": 10,
+            "max_overflow": 10,
+            # A restarted Postgres must not cost anyone an error.
+            "pool_pre_ping": True,
+            "connect_args": {"connect_timeout": 5},
+        },
+        "JWT_SECRET_KEY": settings.jwt_secret_key,
+        "RATELIMIT_DEFAULT": settings.rate_limit,
+        "RATELIMIT_STORAGE_URI": settings.redis_url or "memory://",
+        "RATELIMIT_HEADERS_ENABLED": True,
+        # Redis being down must not stop the service; each process then counts by itself.
+        "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": bool(settings.redis_url),
+        "API_TITLE": "CRM middleware",
+        "API_VERSION": VERSION,
+        "OPENAPI_VERSION": "3.1.0",
+        "OPENAPI_URL_PREFIX": "/",
+        "OPENAPI_JSON_PATH": "openapi.json",
+        "API_SPEC_OPTIONS": {
+            "components": {
+                "securitySchemes": {
+                    "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                }
+            }
+        },
+    }

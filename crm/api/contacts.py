@@ -1,0 +1,35 @@
+"""Contacts with their deals and tickets."""
+
+from typing import Any
+
+from flask import Response
+
+from crm.api.guards import Guard, current_caller, guarded
+from crm.api.pages import page_response
+from crm.api.schemas.contacts import ContactPageSchema, ContactQueryInput
+from crm.api.schemas.inputs import APIBlueprint
+from crm.services import contacts
+from crm.services.contacts import FILTERS, ContactQuery
+
+bp = APIBlueprint("contacts", __name__, url_prefix="/contacts", description="Contacts")
+
+
+@bp.get("")
+@guarded(Guard.MEMBER)
+@bp.arguments(ContactQueryInput, location="query")
+@bp.response(200, ContactPageSchema)
+def list_contacts(given: dict[str, Any]) -> Response:
+    """A page of contacts from the mirror, the newest first unless sorted."""
+    filters = {name: given.pop(name) for name in FILTERS if name in given}
+    caller = current_caller()
+    page = contacts.list_contacts(
+        caller.portal_id,
+        ContactQuery(filters=filters, **given),
+        only_contact_id=caller.only_contact_id,
+    )
+    return page_response(
+        name="contacts",
+        items=page.contacts,
+        next_after=page.next_after,
+        message="Contacts retrieved successfully",
+    )

@@ -1,0 +1,90 @@
+"""Every error becomes an answer here, in the one shape that suits every client."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from flask import Flask, Response, g
+from werkzeug.exceptions import HTTPException
+
+from crm.errors import CRMError
+
+log = structlog.get_logger(__name__)
+
+_CODES = {
+    400: "VALIDATION_ERROR",
+    401: "INVALID_TOKEN",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    413: "PAYLOAD_TOO_LARGE",
+    415: "VALIDATION_ERROR",
+    429: "RATE_LIMIT_EXCEEDED",
+}
+_MESSAGES = {
+    400: "Validation error",
+    404: "Resource not found",
+    413: "The body is larger than 1 MiB",
+    500: "Internal server error",
+}
+
+
+def register_errors(app: Flask) -> None:
+    """Answer every exception of the app."""
+    app.register_error_handler(CRMError, _answer_ours)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def _answer_ours(error: CRMError) -> Response:
+    if error.status >= 500:
+        log.error("request failed", error_code=error.error_code, reason=error.message)
+    return _answer(
+        error.status,
+        error.error_code,
+        error.message,
+        errors=error.errors,
+        details=error.details,
+    )
+
+
+def _answer_http(error: HTTPException) -> Response:
+    status = error.code or 500
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        message = f"ratelimit exceeded {error.description}"
+    else:
+        message = _MESSAGES.get(status) or HTTPStatus(status).phrase
+    code = _CODES.get(status) or HTTPStatus(status).name
+    answer = _answer(status, code, message)
+    # Such as Allow on a 405.
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            answer.headers[name] = value
+    return answer
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    log.error("request failed unexpectedly", exc_info=error)
+    return _answer(500, CRMError.error_code, CRMError().message)
+
+
+def _answer(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    errors: dict[str, str] | None = None,
+    details: dict[str, Any] | None = None,
+) -> Response:
+    body = {
+        "status": "error",
+        "error": message,
+        "message": message,
+        "error_code": code,
+        "errors": errors or {},
+        "details": details or {},
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "request_id": g.get("request_id"),
+    }
+    return Response(orjson.dumps(body), status, content_type="application/json")

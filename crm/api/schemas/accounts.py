@@ -1,0 +1,112 @@
+"""Registration, sign-in and the account."""
+
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from crm.api.schemas.contacts import ContactSchema
+from crm.api.schemas.inputs import EmailAddress, Input, Line, Lines, MomentText, NumberText
+from crm.objects import ObjectType
+
+MOST_DEALS = 100
+MOST_TICKETS = 100
+"""Of one deal."""
+
+
+class TicketInput(Input):
+    """A ticket by its wire names."""
+
+    subject = Line(required=True, shortest=1)
+    description = Lines(longest=65_536)
+    category = Line()
+    pipeline = Line(required=True)
+    hs_ticket_priority = Line()
+    hs_pipeline_stage = Line(required=True)
+
+
+class DealInput(Input):
+    """A deal with its tickets by their wire names."""
+
+    dealname = Line(required=True, shortest=1)
+    dealstage = Line(required=True)
+    amount = NumberText()
+    description = Lines(longest=65_536)
+    pipeline = Line()
+    closedate = MomentText()
+    tickets = fields.List(
+        fields.Nested(TicketInput), load_default=list, validate=validate.Length(max=MOST_TICKETS)
+    )
+
+
+class RegistrationInput(Input):
+    """A person, and the deals and tickets that HubSpot shall get."""
+
+    email = EmailAddress(required=True)
+    password = Lines(required=True, shortest=6, longest=128, load_only=True)
+    firstname = Line(required=True, shortest=1)
+    lastname = Line(required=True, shortest=1)
+    phone = Line(longest=64)
+    deals = fields.List(
+        fields.Nested(DealInput), load_default=list, validate=validate.Length(max=MOST_DEALS)
+    )
+
+
+class LoginInput(Input):
+    """What a person signs in with."""
+
+    email = EmailAddress(required=True)
+    password = Lines(required=True, longest=128, load_only=True)
+
+
+class RegisteredSchema(Schema):
+    """Nothing but the word that it is done."""
+
+    message = fields.String(required=True)
+    data = fields.Dict(required=True)
+
+
+class TokensSchema(Schema):
+    """Tokens; ``expires_in`` is the access token's life in seconds."""
+
+    access_token = fields.String(required=True)
+    refresh_token = fields.String(required=True)
+    expires_in = fields.Integer(required=True)
+
+
+class SignedInSchema(Schema):
+    """The answer to a login and to a refresh."""
+
+    message = fields.String(required=True)
+    data = fields.Nested(TokensSchema, required=True)
+
+
+class MessageSchema(Schema):
+    """A sentence."""
+
+    message = fields.String(required=True)
+
+
+class AccountSchema(Schema):
+    """An account with its own graph."""
+
+    email = fields.String(required=True)
+    role = fields.String(required=True)
+    organization = fields.String(required=True)
+    created_at = fields.AwareDateTime(required=True, format="iso")
+    contact = fields.Nested(ContactSchema, allow_none=True)
+
+
+class MeSchema(Schema):
+    """The answer to ``GET /me``."""
+
+    message = fields.String(required=True)
+    data = fields.Nested(AccountSchema, required=True)
+
+
+def properties_of(object_type: ObjectType, given: dict[str, Any]) -> dict[str, str]:
+    """A loaded record by HubSpot's property names, without what is nested in it."""
+    return {
+        object_type.property_for(name): value
+        for name, value in given.items()
+        if isinstance(value, str)
+    }

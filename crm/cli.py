@@ -1,0 +1,129 @@
+"""The ``flask`` commands: users, organizations, keys, the worker, health."""
+
+import sys
+from typing import Any
+
+import click
+import structlog
+from flask import Flask, current_app
+from flask.cli import AppGroup
+
+from crm.errors import CRMError
+from crm.queue import run_worker
+from crm.services import accounts, api_keys, health, push
+from crm.services.portals import DEFAULT_ORGANIZATION
+
+log = structlog.get_logger(__name__)
+
+_organization = click.option(
+    "--organization", default=DEFAULT_ORGANIZATION, show_default=True, help="Its name."
+)
+
+
+class _Group(AppGroup):
+    """Commands whose errors are one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except CRMError as error:
+            raise click.ClickException(error.message) from error
+
+
+users = _Group("users", help="People who sign in.")
+organizations = _Group("organizations", help="Tenants: each with its own users, keys and portal.")
+keys = _Group("keys", help="API keys of an organization's applications.")
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--role", type=click.Choice(accounts.ROLES), default="user", show_default=True)
+@_organization
+@click.password_option(help="Asked for when left out, so that no shell remembers it.")
+def create_user(email: str, role: str, organization: str, password: str) -> None:
+    """Make a user who signs in with EMAIL."""
+    accounts.create_user(email=email, password=password, role=role, organization=organization)
+    click.echo(f"{email} may sign in as {role}.")
+
+
+@users.command("promote")
+@click.argument("email")
+def promote_user(email: str) -> None:
+    """Make the user with EMAIL an admin."""
+    accounts.promote_user(email)
+    click.echo(f"{email} is an admin.")
+
+
+@organizations.command("create")
+@click.argument("name")
+def create_organization(name: str) -> None:
+    """Make an organization called NAME."""
+    accounts.create_organization(name)
+    click.echo(f"Organization {name} is there.")
+
+
+@keys.command("create")
+@click.argument("name")
+@_organization
+def create_key(name: str, organization: str) -> None:
+    """Make a key for the application NAME, and print it for the only time."""
+    click.echo(api_keys.create_key(name=name, organization=organization))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List all keys by how they begin."""
+    for key in api_keys.list_keys():
+        state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "in force"
+        click.echo(f"{key.prefix}…  {key.organization}  {key.name}  {state}")
+
+
+@keys.command("revoke")
+@click.argument("prefix")
+def revoke_key(prefix: str) -> None:
+    """Refuse the key that begins with PREFIX from now on."""
+    api_keys.revoke_key(prefix)
+    click.echo("The key is refused from now on.")
+
+
+@click.command("worker")
+def worker() -> None:
+    """Work on background jobs until stopped: pushes to HubSpot, and what is scheduled."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    settings = app.extensions["crm_settings"]
+
+    def within_app(call_next: Any, context: Any, _worker: Any) -> Any:
+        with (
+            app.app_context(),
+            structlog.contextvars.bound_contextvars(
+                job_id=context.job.id, task=context.job.task_name
+            ),
+        ):
+            try:
+                return call_next()
+            except Exception:
+                log.exception("job failed")
+                raise
+
+    push.sweep()
+    run_worker(settings.database_url, concurrency=settings.worker_concurrency, around=within_app)
+
+
+@click.command("health")
+def check_health() -> None:
+    """Exit with 0 if the dependencies are up and a worker is alive, else with 1."""
+    found = health.check()
+    for name, dependency in found["dependencies"].items():
+        click.echo(f"{name}: {dependency['status']}")
+    if found["status"] != "healthy":
+        sys.exit(1)
+    alive = health.has_live_worker()
+    click.echo(f"worker: {'up' if alive else 'down'}")
+    sys.exit(0 if alive else 1)
+
+
+def register_commands(app: Flask) -> None:
+    """Give the app its commands."""
+    for command in (users, organizations, keys, worker, check_health):
+        app.cli.add_command(command)

@@ -1,0 +1,22 @@
+"""How gunicorn serves the app: ``gunicorn --config python:crm.gunicorn 'crm:create_app()'``."""
+
+from crm.config import load_settings
+
+_settings = load_settings()
+
+bind = f"{'0.0.0.0' if _settings.is_production else '127.0.0.1'}:{_settings.port}"  # noqa: S104
+workers = _settings.web_concurrency
+worker_class = "gthread"
+threads = 8
+timeout = 60
+graceful_timeout = 20
+keepalive = 30
+# A new process now and then, so that nothing can grow for ever; not all of them at once.
+max_requests = 100_000
+max_requests_jitter = 10_000
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - heartbeats of gunicorn's own, in memory
+# It would want a folder in a home that the container's user does not have.
+control_socket_disable = True
+# Every request has a line of our own, with its id.
+accesslog = None
+loglevel = "warning"

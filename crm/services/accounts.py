@@ -1,0 +1,212 @@
+"""Accounts: organizations, their users, and the graph that a registration brings along."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from flask import current_app
+from sqlalchemy import exists, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from crm.errors import ConflictError, ForbiddenError, NotFoundError, UserExistsError
+from crm.extensions import db, transaction
+from crm.models import Organization, Portal, User
+from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
+from crm.services import contacts, pipelines, records
+from crm.services.portals import DEFAULT_ORGANIZATION
+from crm.services.push import enqueue_push
+from crm.services.records import NewRecord, Properties
+
+ROLES = ("user", "admin")
+
+_hasher = PasswordHasher()
+
+
+@dataclass(frozen=True)
+class NewDeal:
+    """A deal of a registration with its tickets, by HubSpot's property names."""
+
+    properties: Properties
+    tickets: Sequence[Properties] = field(default_factory=tuple)
+
+
+def register(
+    *, email: str, password: str, contact: Properties, deals: Sequence[NewDeal] = ()
+) -> None:
+    """Make a user of the default organization, and write the graph that HubSpot shall get.
+
+    User, contact, deals, tickets, associations and the job that sends them are committed together
+    or not at all. HubSpot is not asked, so it can neither fail nor slow this.
+
+    Args:
+        email: in lower case; also the contact's.
+        password: as typed.
+        contact: properties beside the e-mail.
+        deals: with their tickets.
+
+    Raises:
+        ForbiddenError: registration is closed.
+        UserExistsError: the e-mail is taken.
+        InvalidInputError: a pipeline or stage that the portal does not have.
+    """
+    if current_app.extensions["crm_settings"].registration == "closed":
+        raise ForbiddenError("Registration is closed; ask an administrator for an account")
+    organization_id, portal_id = _organization(DEFAULT_ORGANIZATION)
+    if db.session.scalar(select(exists().where(User.email == email))):
+        raise UserExistsError
+    _check_stages(portal_id, deals)
+    # Hashing takes its time on purpose; no transaction waits for it.
+    db.session.rollback()
+    password_hash = _hasher.hash(password)
+    with transaction():
+        contact_id = records.write_contact(portal_id, {"email": email, **contact})
+        _insert_user(
+            organization_id=organization_id,
+            email=email,
+            password_hash=password_hash,
+            contact_id=contact_id,
+        )
+        _write_graph(portal_id, contact_id, deals)
+        enqueue_push(portal_id)
+
+
+def create_user(*, email: str, password: str, role: str, organization: str) -> None:
+    """Make a user of an organization, without a contact.
+
+    Raises:
+        NotFoundError: there is no such organization.
+        UserExistsError: the e-mail is taken.
+    """
+    organization_id, _ = _organization(organization)
+    password_hash = _hasher.hash(password)
+    with transaction():
+        _insert_user(
+            organization_id=organization_id,
+            email=email.lower(),
+            password_hash=password_hash,
+            role=role,
+        )
+
+
+def promote_user(email: str) -> None:
+    """Make a user an admin.
+
+    Raises:
+        NotFoundError: nobody has this e-mail.
+    """
+    with transaction() as session:
+        statement = update(User).where(User.email == email.lower()).values(role="admin")
+        if session.scalar(statement.returning(User.id)) is None:
+            raise NotFoundError(f"No user has the e-mail {email}")
+
+
+def create_organization(name: str) -> None:
+    """Make an organization and its portal, which is not connected yet.
+
+    Raises:
+        ConflictError: the name is taken.
+    """
+    with transaction() as session:
+        statement = insert(Organization).values(name=name).on_conflict_do_nothing()
+        organization_id = session.scalar(statement.returning(Organization.id))
+        if organization_id is None:
+            raise ConflictError(f"There is an organization {name} already")
+        session.execute(insert(Portal).values(organization_id=organization_id))
+
+
+def get_organization_id(name: str) -> int:
+    """The id of the organization with this name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return _organization(name)[0]
+
+
+def get_account(user_id: int | None) -> dict[str, Any]:
+    """A user's account and own graph, each node with its sync state.
+
+    Returns:
+        ``{"email", "role", "organization", "created_at", "contact": CONTACT | None}``.
+    """
+    user = db.session.execute(
+        select(
+            User.email,
+            User.role,
+            User.created_at,
+            User.contact_id,
+            Organization.name.label("organization"),
+        )
+        .join(User.organization)
+        .where(User.id == user_id)
+    ).one()
+    return {
+        "email": user.email,
+        "role": user.role,
+        "organization": user.organization,
+        "created_at": user.created_at,
+        "contact": contacts.find_graph(user.contact_id) if user.contact_id else None,
+    }
+
+
+def is_password_hashed_as(password_hash: str | None, password: str) -> bool:
+    """Whether the password has this hash; None, for nobody, takes as long as a wrong one."""
+    try:
+        _hasher.verify(password_hash or _nobodys_hash(), password)
+    except (VerificationError, InvalidHashError):
+        return False
+    return password_hash is not None
+
+
+@cache
+def _nobodys_hash() -> str:
+    return _hasher.hash("nobody")
+
+
+def _organization(name: str) -> tuple[int, int]:
+    row = db.session.execute(
+        select(Organization.id, Portal.id.label("portal_id"))
+        .join(Portal, Portal.organization_id == Organization.id)
+        .where(Organization.name == name)
+    ).one_or_none()
+    if row is None:
+        raise NotFoundError(f"There is no organization {name}")
+    return row.id, row.portal_id
+
+
+def _insert_user(**values: Any) -> None:
+    statement = insert(User).values(**values).on_conflict_do_nothing(index_elements=[User.email])
+    if db.session.scalar(statement.returning(User.id)) is None:
+        raise UserExistsError
+
+
+def _check_stages(portal_id: int, deals: Iterable[NewDeal]) -> None:
+    deal_pipelines = pipelines.find_pipelines(portal_id, DEALS.name)
+    ticket_pipelines = pipelines.find_pipelines(portal_id, TICKETS.name)
+    problems: dict[str, str] = {}
+    for index, deal in enumerate(deals):
+        path = f"deals.{index}"
+        problems |= pipelines.check_stage(deal_pipelines, DEALS, deal.properties, path)
+        for number, ticket in enumerate(deal.tickets):
+            problems |= pipelines.check_stage(
+                ticket_pipelines, TICKETS, ticket, f"{path}.tickets.{number}"
+            )
+    pipelines.refuse_wrong_stages(problems)
+
+
+def _write_graph(portal_id: int, contact_id: int, deals: Sequence[NewDeal]) -> None:
+    new_deals = [(NewRecord(DEALS, deal.properties), deal.tickets) for deal in deals]
+    new_tickets = [
+        (deal, NewRecord(TICKETS, ticket)) for deal, tickets in new_deals for ticket in tickets
+    ]
+    ids = records.create_records(
+        portal_id, [deal for deal, _ in new_deals] + [ticket for _, ticket in new_tickets]
+    )
+    records.associate(
+        portal_id,
+        [(CONTACT_TO_DEAL, contact_id, ids[deal.uuid]) for deal, _ in new_deals]
+        + [(DEAL_TO_TICKET, ids[deal.uuid], ids[ticket.uuid]) for deal, ticket in new_tickets],
+    )

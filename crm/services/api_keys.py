@@ -1,0 +1,72 @@
+"""API keys: made, shown once, stored as digests, revoked."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from crm.errors import NotFoundError
+from crm.extensions import db, transaction
+from crm.models import ApiKey, Organization
+from crm.services.accounts import get_organization_id
+
+_PREFIX = "crm_"
+_SHOWN = len(_PREFIX) + 8
+
+
+def create_key(*, name: str, organization: str) -> str:
+    """Make a key for an application of an organization; returns it, for the only time.
+
+    Raises:
+        NotFoundError: there is no such organization.
+    """
+    key = _PREFIX + secrets.token_urlsafe(32)
+    organization_id = get_organization_id(organization)
+    with transaction() as session:
+        session.execute(
+            insert(ApiKey).values(
+                organization_id=organization_id,
+                name=name,
+                prefix=key[:_SHOWN],
+                digest=digest_of(key),
+            )
+        )
+    return key
+
+
+def list_keys() -> Sequence[Row[*tuple[Any, ...]]]:
+    """Every key: prefix, name, organization, created_at, revoked_at."""
+    return db.session.execute(
+        select(
+            ApiKey.prefix,
+            ApiKey.name,
+            Organization.name.label("organization"),
+            ApiKey.created_at,
+            ApiKey.revoked_at,
+        )
+        .join(Organization, Organization.id == ApiKey.organization_id)
+        .order_by(ApiKey.id)
+    ).all()
+
+
+def revoke_key(prefix: str) -> None:
+    """Refuse a key from now on.
+
+    Raises:
+        NotFoundError: no key that is in force begins like this.
+    """
+    with transaction() as session:
+        statement = (
+            update(ApiKey)
+            .where(ApiKey.prefix == prefix[:_SHOWN], ApiKey.revoked_at.is_(None))
+            .values(revoked_at=func.now())
+        )
+        if session.scalar(statement.returning(ApiKey.id)) is None:
+            raise NotFoundError(f"No key in force begins with {prefix[:_SHOWN]}")
+
+
+def digest_of(key: str) -> bytes:
+    """What is stored of a key; it is 256 random bits, so a fast digest cannot be guessed back."""
+    return hashlib.sha256(key.encode()).digest()

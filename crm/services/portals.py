@@ -1,0 +1,167 @@
+"""Portals: which HubSpot account an organization's rows belong to, and how to speak to it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from random import uniform
+
+import structlog
+from flask import current_app
+from sqlalchemy import func, select, update
+
+from crm.config import Settings
+from crm.errors import ConfigError, CRMError
+from crm.extensions import db, transaction
+from crm.hubspot.account import get_hub_id
+from crm.hubspot.client import HubSpotClient, Timeouts
+from crm.hubspot.errors import HubSpotUnavailableError
+from crm.hubspot.properties import ensure_unique_property
+from crm.models import Organization, Portal
+from crm.objects import CRM_UID, OBJECT_TYPES
+
+log = structlog.get_logger(__name__)
+
+DEFAULT_ORGANIZATION = "Default"
+"""Made by the migrations; people who register belong to it, and the settings' token is its own."""
+
+LONGEST_PAUSE = timedelta(seconds=60)
+
+_PATIENT = Timeouts()
+_FOR_A_PERSON = Timeouts(connect=1, read=2)
+
+
+@dataclass(frozen=True)
+class PushPause:
+    """Since when and why sending to a portal is interrupted."""
+
+    until: datetime
+    reason: str
+
+
+def get_default_portal_id() -> int:
+    """The portal of the default organization."""
+    return db.session.execute(
+        select(Portal.id)
+        .join(Organization, Organization.id == Portal.organization_id)
+        .where(Organization.name == DEFAULT_ORGANIZATION)
+    ).scalar_one()
+
+
+def list_connected_portal_ids() -> list[int]:
+    """The portals that we hold a token for."""
+    return [get_default_portal_id()] if _settings().hubspot_private_app_token else []
+
+
+def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
+    """A client for a portal.
+
+    Args:
+        portal_id: whose.
+        someone_waits: give up sooner, because a person waits for the answer.
+
+    Raises:
+        HubSpotUnavailableError: no token is configured for this portal.
+    """
+    if portal_id not in list_connected_portal_ids():
+        raise HubSpotUnavailableError(
+            "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN"
+        )
+    settings = _settings()
+    return HubSpotClient(
+        base_url=settings.hubspot_api_url,
+        token=settings.hubspot_private_app_token,
+        version=settings.hubspot_api_version,
+        timeouts=_FOR_A_PERSON if someone_waits else _PATIENT,
+    )
+
+
+def set_up(client: HubSpotClient, portal_id: int) -> None:
+    """Make sure that the token is this portal's, and that the portal has what push needs.
+
+    Raises:
+        ConfigError: the token belongs to another portal than the mirror.
+        HubSpotError: HubSpot cannot be reached or refuses.
+    """
+    hub_id = get_hub_id(client)
+    known = db.session.scalar(select(Portal.hub_id).where(Portal.id == portal_id))
+    db.session.rollback()
+    if known not in (None, hub_id):
+        raise ConfigError(
+            f"The HubSpot token belongs to portal {hub_id}, but this mirror to portal {known}; "
+            "configure a token of that portal, or start with an empty database"
+        )
+    for object_type in OBJECT_TYPES.values():
+        if object_type.id_property == CRM_UID:
+            ensure_crm_uid(client, object_type.name)
+    with transaction() as session:
+        session.execute(
+            update(Portal).where(Portal.id == portal_id).values(hub_id=hub_id, set_up_at=func.now())
+        )
+    log.info("portal set up", hub_id=hub_id)
+
+
+def ensure_crm_uid(client: HubSpotClient, object_type: str) -> None:
+    """Make the property by which records without a natural key are upserted."""
+    ensure_unique_property(
+        client,
+        OBJECT_TYPES[object_type],
+        CRM_UID,
+        label="CRM middleware id",
+        description="Tells the CRM middleware its own records again. Please do not edit.",
+    )
+
+
+def is_set_up(portal_id: int) -> bool:
+    """Whether ``set_up`` has succeeded for this portal."""
+    return bool(
+        db.session.scalar(select(Portal.set_up_at.is_not(None)).where(Portal.id == portal_id))
+    )
+
+
+def find_push_pause(portal_id: int) -> PushPause | None:
+    """The back-off that sending to this portal is in, or None."""
+    row = db.session.execute(
+        select(Portal.push_retry_at, Portal.push_error).where(
+            Portal.id == portal_id, Portal.push_retry_at > func.now()
+        )
+    ).one_or_none()
+    return PushPause(until=row.push_retry_at, reason=row.push_error) if row else None
+
+
+def note_push_failure(portal_id: int, error: CRMError) -> datetime:
+    """Count a failure of the portal as a whole; returns when to try again.
+
+    The pauses double from one second to ``LONGEST_PAUSE``, with jitter, for as long as it takes.
+    To be called within a transaction.
+    """
+    asked_for = getattr(error, "retry_after", None) or 0
+    failures = db.session.scalar(
+        update(Portal)
+        .where(Portal.id == portal_id)
+        .values(push_failures=Portal.push_failures + 1, push_error=error.message)
+        .returning(Portal.push_failures)
+    )
+    longest = LONGEST_PAUSE.total_seconds()
+    pause = min(2 ** min(failures or 0, 10) / 2, longest) * uniform(0.5, 1)  # noqa: S311 - jitter
+    retry_at: datetime = db.session.execute(
+        update(Portal)
+        .where(Portal.id == portal_id)
+        .values(push_retry_at=func.now() + timedelta(seconds=max(pause, asked_for)))
+        .returning(Portal.push_retry_at)
+    ).scalar_one()  # type: ignore[assignment] # it was just set
+    log.warning("push paused", reason=error.message, failures=failures, until=retry_at.isoformat())
+    return retry_at
+
+
+def note_push_success(portal_id: int) -> None:
+    """Forget earlier failures."""
+    with transaction() as session:
+        session.execute(
+            update(Portal)
+            .where(Portal.id == portal_id, Portal.push_failures > 0)
+            .values(push_failures=0, push_retry_at=None, push_error=None)
+        )
+
+
+def _settings() -> Settings:
+    settings: Settings = current_app.extensions["crm_settings"]
+    return settings

@@ -1,0 +1,97 @@
+"""The mirror's rows: every change made on this side is written here, ready to be sent."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from sqlalchemy import exists, func, insert, or_, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import aliased
+
+from crm.extensions import db
+from crm.models import PENDING, Association, Portal, Record
+from crm.objects import CONTACTS, AssociationType, ObjectType
+
+Properties = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class NewRecord:
+    """A record to be; its uuid lets associations name it before the database numbers it."""
+
+    object_type: ObjectType
+    properties: Properties
+    uuid: UUID = field(default_factory=uuid4)
+
+
+def write_contact(portal_id: int, properties: Properties) -> int:
+    """Create the contact with this e-mail in the mirror, or change it; returns the row's id.
+
+    Within the caller's transaction. ``properties`` must hold a lower-case ``email``.
+    """
+    new = upsert(Record).values(
+        portal_id=portal_id,
+        object_type=CONTACTS.name,
+        properties=properties,
+        unsent=list(properties),
+    )
+    # Names already waiting and the new ones, each once.
+    unsent = text("ARRAY(SELECT DISTINCT unnest(records.unsent || excluded.unsent))")
+    statement = new.on_conflict_do_update(
+        index_elements=[Record.portal_id, Record.email],
+        index_where=Record.archived_at.is_(None),
+        set_={
+            "properties": Record.properties.op("||")(new.excluded.properties),
+            "unsent": unsent,
+            "state": PENDING,
+            "rejection": None,
+            "revision": Record.revision + 1,
+            "updated_at": func.now(),
+        },
+    )
+    return db.session.execute(statement.returning(Record.id)).scalar_one()
+
+
+def create_records(portal_id: int, records: Iterable[NewRecord]) -> dict[UUID, int]:
+    """Create rows in one statement; returns each one's id by its uuid."""
+    rows = [
+        {
+            "uuid": record.uuid,
+            "portal_id": portal_id,
+            "object_type": record.object_type.name,
+            "properties": dict(record.properties),
+            "unsent": list(record.properties),
+        }
+        for record in records
+    ]
+    if not rows:
+        return {}
+    inserted = db.session.execute(insert(Record).returning(Record.uuid, Record.id), rows)
+    return {row.uuid: row.id for row in inserted}
+
+
+def associate(portal_id: int, pairs: Iterable[tuple[AssociationType, int, int]]) -> None:
+    """Associate rows, (type, from row, to row) each, in one statement."""
+    rows = [
+        {"portal_id": portal_id, "type_id": kind.type_id, "from_id": from_id, "to_id": to_id}
+        for kind, from_id, to_id in pairs
+    ]
+    if rows:
+        db.session.execute(upsert(Association).on_conflict_do_nothing(), rows)
+
+
+def list_portals_with_unsent() -> list[int]:
+    """The portals for which there is something that push could send."""
+    from_record, to_record = aliased(Record), aliased(Record)
+    unsent_record = exists().where(
+        Record.portal_id == Portal.id, Record.state == PENDING, Record.archived_at.is_(None)
+    )
+    unsent_pair = exists().where(
+        Association.portal_id == Portal.id,
+        Association.state == PENDING,
+        from_record.id == Association.from_id,
+        from_record.hs_object_id.is_not(None),
+        to_record.id == Association.to_id,
+        to_record.hs_object_id.is_not(None),
+    )
+    return list(db.session.scalars(select(Portal.id).where(or_(unsent_record, unsent_pair))))

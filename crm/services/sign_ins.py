@@ -1,0 +1,122 @@
+"""Signing in: tokens that name a sign-in, refreshed by rotation, ended by logging out."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import structlog
+from flask_jwt_extended import create_access_token, create_refresh_token
+from sqlalchemy import delete, func, insert, select, update
+
+from crm.errors import CredentialsError, TokenError
+from crm.extensions import db, transaction
+from crm.models import SignIn, User
+from crm.services.accounts import is_password_hashed_as
+
+log = structlog.get_logger(__name__)
+
+ACCESS_LIFE = timedelta(hours=1)
+REFRESH_LIFE = timedelta(days=30)
+_GRACE = timedelta(seconds=60)
+"""How long the refresh token before the newest is still honoured: an answer may get lost."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a client gets at login and at each refresh; ``expires_in`` in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int = int(ACCESS_LIFE.total_seconds())
+
+
+def login(*, email: str, password: str) -> Tokens:
+    """Begin a sign-in.
+
+    Raises:
+        CredentialsError: the e-mail is unknown or the password wrong; both take the same time.
+    """
+    user = db.session.execute(
+        select(User.id, User.password_hash).where(User.email == email)
+    ).one_or_none()
+    # Checking takes its time on purpose; no transaction waits for it.
+    db.session.rollback()
+    if not is_password_hashed_as(user.password_hash if user else None, password) or user is None:
+        raise CredentialsError
+    sign_in_id, refresh_id = uuid4(), uuid4()
+    with transaction() as session:
+        session.execute(
+            insert(SignIn).values(
+                id=sign_in_id,
+                user_id=user.id,
+                refresh_id=refresh_id,
+                expires_at=func.now() + REFRESH_LIFE,
+            )
+        )
+    return _tokens(user.id, sign_in_id, refresh_id)
+
+
+def refresh(*, sign_in_id: UUID, refresh_id: UUID) -> Tokens:
+    """Rotate: give new tokens for a refresh token, which is used up by that.
+
+    One that comes back after it was used up is in two hands, so that ends the whole sign-in.
+
+    Raises:
+        TokenError: the sign-in has ended, or ends with this.
+    """
+    with transaction() as session:
+        sign_in = session.scalar(
+            select(SignIn)
+            .where(SignIn.id == sign_in_id, SignIn.ended_at.is_(None))
+            .where(SignIn.expires_at > func.now())
+            .with_for_update()
+        )
+        if sign_in is None:
+            raise TokenError
+        rotated = _rotate(sign_in, refresh_id, now=datetime.now(UTC))
+        if rotated is None:
+            log.warning("refresh token used twice", user_id=sign_in.user_id)
+            sign_in.ended_at = datetime.now(UTC)
+    if rotated is None:
+        raise TokenError
+    return _tokens(rotated.user_id, rotated.id, rotated.refresh_id)
+
+
+def logout(sign_in_id: UUID) -> None:
+    """End a sign-in: all its tokens are refused from now on."""
+    with transaction() as session:
+        session.execute(
+            update(SignIn)
+            .where(SignIn.id == sign_in_id, SignIn.ended_at.is_(None))
+            .values(ended_at=func.now())
+        )
+
+
+def forget_ended() -> None:
+    """Delete sign-ins whose tokens have all expired by themselves."""
+    with transaction() as session:
+        session.execute(delete(SignIn).where(SignIn.expires_at < func.now()))
+
+
+def _rotate(sign_in: SignIn, refresh_id: UUID, *, now: datetime) -> SignIn | None:
+    if refresh_id == sign_in.refresh_id:
+        sign_in.previous_refresh_id = refresh_id
+        sign_in.refreshed_at = now
+    elif refresh_id != sign_in.previous_refresh_id or sign_in.refreshed_at < now - _GRACE:
+        return None
+    sign_in.refresh_id = uuid4()
+    return sign_in
+
+
+def _tokens(user_id: int, sign_in_id: UUID, refresh_id: UUID) -> Tokens:
+    claims = {"sid": str(sign_in_id)}
+    return Tokens(
+        access_token=create_access_token(
+            str(user_id), additional_claims=claims, expires_delta=ACCESS_LIFE
+        ),
+        refresh_token=create_refresh_token(
+            str(user_id),
+            additional_claims=claims | {"rid": str(refresh_id)},
+            expires_delta=REFRESH_LIFE,
+        ),
+    )

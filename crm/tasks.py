@@ -1,0 +1,41 @@
+"""Every background task and its schedule; each calls a service and nothing more.
+
+The schedules are cron lines with seconds in the sixth field.
+"""
+
+from crm.queue import app, give_back_stalled_jobs
+from crm.services import pipelines, push, sign_ins
+
+
+@app.task(name=push.TASK)
+def push_portal(key: int) -> None:
+    """Send everything that waits for a portal; ``key`` is the portal's id."""
+    push.push(key)
+
+
+@app.periodic(cron="* * * * * 0,15,30,45")
+@app.task(name="sweep_unsent", queueing_lock="sweep_unsent")
+def sweep_unsent(timestamp: int) -> None:
+    """Find what waits for being sent although its job was lost."""
+    push.sweep()
+
+
+@app.periodic(cron="* * * * * */5")
+@app.task(name="give_back_stalled_jobs", queueing_lock="give_back_stalled_jobs")
+def give_back_stalled(timestamp: int) -> None:
+    """Let others do the jobs of workers that died."""
+    give_back_stalled_jobs()
+
+
+@app.periodic(cron="* * * * * 10,40")
+@app.task(name="refresh_pipelines", queueing_lock="refresh_pipelines")
+def refresh_pipelines(timestamp: int) -> None:
+    """Keep the pipelines young, so that registrations are checked against today's stages."""
+    pipelines.refresh_stale_pipelines()
+
+
+@app.periodic(cron="17 3 * * * 0")
+@app.task(name="forget_ended_sign_ins", queueing_lock="forget_ended_sign_ins")
+def forget_ended_sign_ins(timestamp: int) -> None:
+    """Delete sign-ins whose tokens have expired."""
+    sign_ins.forget_ended()

