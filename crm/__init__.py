@@ -76,7 +76,6 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
             "connect_args": {"connect_timeout": 5},
         },
         "JWT_SECRET_KEY": settings.jwt_secret_key,
-        "RATELIMIT_DEFAULT": settings.rate_limit,
         "RATELIMIT_STORAGE_URI": settings.redis_url or "memory://",
         "RATELIMIT_HEADERS_ENABLED": True,
         # Redis being down must not stop the service; each process then counts by itself.

@@ -106,7 +106,7 @@ def worker() -> None:
                 log.exception("job failed")
                 raise
 
-    push.sweep()
+    push.begin()
     run_worker(settings.database_url, concurrency=settings.worker_concurrency, around=within_app)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask import g
+from flask import current_app, g
 from flask_jwt_extended import JWTManager
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
@@ -33,10 +33,15 @@ def _limit_key() -> str:
     return g.get("limit_key") or get_remote_address()
 
 
+def _default_rate() -> str:
+    rate: str = current_app.extensions["crm_settings"].rate_limit
+    return rate
+
+
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate()
 jwt = JWTManager()
-limiter = Limiter(key_func=_limit_key)
+limiter = Limiter(key_func=_limit_key, default_limits=[_default_rate])
 api = Api()
 
 

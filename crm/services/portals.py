@@ -117,6 +117,12 @@ def is_set_up(portal_id: int) -> bool:
     )
 
 
+def forget_set_up(portal_id: int) -> None:
+    """Have the next push verify and set up the portal again."""
+    with transaction() as session:
+        session.execute(update(Portal).where(Portal.id == portal_id).values(set_up_at=None))
+
+
 def find_push_pause(portal_id: int) -> PushPause | None:
     """The back-off that sending to this portal is in, or None."""
     row = db.session.execute(

@@ -62,6 +62,14 @@ def enqueue_push(portal_id: int) -> None:
     enqueue_once(TASK, portal_id)
 
 
+def begin() -> None:
+    """Look at every connected portal anew: is the token its own, is what push needs still there."""
+    for portal_id in portals.list_connected_portal_ids():
+        portals.forget_set_up(portal_id)
+        with transaction():
+            enqueue_push(portal_id)
+
+
 def sweep() -> None:
     """Enqueue a push for every connected portal that has something to send, whatever was lost."""
     connected = set(portals.list_connected_portal_ids())

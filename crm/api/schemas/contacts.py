@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from crm.api.schemas.inputs import Input, Line
+from crm.api.schemas.inputs import EmailAddress, Input, Line
 from crm.objects import CONTACTS, DEALS, TICKETS, ObjectType
 from crm.services.contacts import FILTERS, SORTS
 
@@ -57,6 +57,7 @@ class _ContactPageInput(Input):
 
 
 ContactQueryInput = _ContactPageInput.from_dict(
-    {name: Line() for name in FILTERS}, name="ContactQueryInput"
+    {name: EmailAddress() if name == "email" else Line() for name in FILTERS},
+    name="ContactQueryInput",
 )
 """Paging, search and order, and a filter for each property that the registry names."""

