@@ -1,0 +1,14 @@
+"""A strict local HubSpot: its own WSGI app, spoken to over real HTTP; imports nothing of crm.
+
+In tests::
+
+    with SandboxServer(port=0, index_lag_ms=0) as sandbox:
+        ...  # sandbox.url, and the bearer token `DEFAULT_TOKEN`
+
+From a shell: ``python -m crm.sandbox --help``.
+"""
+
+from crm.sandbox.server import SandboxServer
+from crm.sandbox.store import DEFAULT_PORTAL_ID, DEFAULT_TOKEN
+
+__all__ = ["DEFAULT_PORTAL_ID", "DEFAULT_TOKEN", "SandboxServer"]

@@ -1,0 +1,230 @@
+"""The rules of associations: which types fit, what implies what, one primary, one deal a line item.
+
+Source: HubSpot docs, associate records guide. Type ids are directed: 341 is deal to company,
+342 company to deal. A labelled association always stands beside the unlabelled one.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from crm.sandbox.errors import NOT_FOUND, HubSpotError, invalid
+from crm.sandbox.object_types import ASSOCIATION_TYPES, OBJECT_TYPES, types_between
+from crm.sandbox.payload import (
+    JSONObject,
+    as_object,
+    as_text,
+    object_list,
+    text_field,
+    whole_number,
+)
+from crm.sandbox.schema import AssociationType, ObjectType
+from crm.sandbox.store import Portal
+from crm.sandbox.tables import Record, Ref
+
+
+def unlabelled_type(from_type: ObjectType, to_type: ObjectType) -> AssociationType:
+    """Return the default type of a direction; raise 400 when the types cannot be associated."""
+    found = types_between(from_type, to_type)
+    if not found:
+        raise invalid(f"No association types exist between {from_type.name} and {to_type.name}")
+    return found[0]
+
+
+def read_types(
+    specs: Sequence[JSONObject], from_type: ObjectType, to_type: ObjectType | None = None
+) -> list[AssociationType]:
+    """Return the association types that a request names.
+
+    Raises 400 when none is given, one is unknown, or one belongs to another direction.
+    """
+    if not specs:
+        raise invalid("At least one association type must be given")
+    return [_read_type(spec, from_type, to_type) for spec in specs]
+
+
+def associate(portal: Portal, source: Ref, target: Ref, types: Sequence[AssociationType]) -> None:
+    """Add types between two live records, in both directions, with all that they imply."""
+    if source == target:
+        raise invalid("A record cannot be associated with itself")
+    unlabelled = unlabelled_type(OBJECT_TYPES[source.object_type], OBJECT_TYPES[target.object_type])
+    for each in (unlabelled, *types):
+        _check_one_to_one(portal, source, target, each)
+        if each.primary:
+            _drop_other_primary(portal, source, target, each)
+        _add(portal, source, target, each.type_id)
+        _add(portal, target, source, each.inverse_id)
+
+
+def replace_types(
+    portal: Portal, source: Ref, target: Ref, types: Sequence[AssociationType]
+) -> None:
+    """Make the given types the only ones between two records, the unlabelled one apart."""
+    dissociate(portal, source, target)
+    associate(portal, source, target, types)
+
+
+def dissociate(portal: Portal, source: Ref, target: Ref) -> None:
+    """Remove every type between two records, in both directions."""
+    portal.links.put(source, target, ())
+    portal.links.put(target, source, ())
+
+
+def remove_types(
+    portal: Portal, source: Ref, target: Ref, types: Sequence[AssociationType]
+) -> None:
+    """Remove types between two records; without the unlabelled one none can stay."""
+    for each in types:
+        if each.label is None:
+            dissociate(portal, source, target)
+        else:
+            _drop(portal, source, target, each)
+
+
+def live_targets(
+    portal: Portal, source: Ref, to_type: ObjectType
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Return the associated records that are not archived, by id, with their type ids."""
+    table = portal.table(to_type)
+    targets = portal.links.targets(source, to_type.name)
+    return sorted((each, ids) for each, ids in targets.items() if table.find(each))
+
+
+def type_ids_to_types(type_ids: Sequence[int]) -> list[AssociationType]:
+    """Return the declarations of type ids, the unlabelled one first."""
+    found = [ASSOCIATION_TYPES[each] for each in type_ids]
+    return sorted(found, key=lambda each: (each.label is not None, each.type_id))
+
+
+def associate_inline(
+    portal: Portal, object_type: ObjectType, record: Record, item: JSONObject
+) -> None:
+    """Create the ``associations`` that came with a new record.
+
+    Raises HubSpot's 400 for a type of another direction and for targets that do not exist.
+    """
+    wanted = []
+    for each in object_list(item, "associations"):
+        types = read_types(object_list(each, "types"), object_type)
+        target_id = text_field(as_object(each.get("to")), "id")
+        wanted += [(OBJECT_TYPES[one.to_type], target_id, one) for one in types]
+    missing = [
+        (to_type, target_id)
+        for to_type, target_id, _ in wanted
+        if _find_ref(portal, to_type, target_id) is None
+    ]
+    if missing:
+        raise invalid_targets(missing)
+    source = Ref(object_type.name, record.id)
+    for to_type, target_id, one in wanted:
+        associate(portal, source, get_ref(portal, to_type, target_id), [one])
+
+
+def invalid_targets(missing: Sequence[tuple[ObjectType, str]]) -> HubSpotError:
+    """Make the 400 for associations to records that do not exist."""
+    return invalid(
+        "One or more associations are invalid",
+        INVALID_OBJECT_IDS=[f"{each.singular.upper()}={key} is not valid" for each, key in missing],
+        objectId=[key for _, key in missing],
+        objectType=[each.singular.upper() for each, _ in missing],
+    )
+
+
+def get_ref(portal: Portal, object_type: ObjectType, key: str) -> Ref:
+    """Return the reference to a live record; raise 404 OBJECT_NOT_FOUND."""
+    found = _find_ref(portal, object_type, key)
+    if found is None:
+        message = f"{object_type.singular.upper()} with id {key} could not be found"
+        raise HubSpotError(404, message, NOT_FOUND, context={"id": [key]})
+    return found
+
+
+def render_inline(
+    portal: Portal, object_type: ObjectType, record: Record, to_type: ObjectType
+) -> list[dict[str, str]]:
+    """Return a record's associations in the objects API's v3 style: one row per type."""
+    source = Ref(object_type.name, record.id)
+    return [
+        {"id": str(target), "type": each.name}
+        for target, type_ids in live_targets(portal, source, to_type)
+        for each in type_ids_to_types(type_ids)
+    ]
+
+
+def _find_ref(portal: Portal, object_type: ObjectType, key: str) -> Ref | None:
+    record_id = whole_number(key)
+    if record_id is None or portal.table(object_type).find(record_id) is None:
+        return None
+    return Ref(object_type.name, record_id)
+
+
+def _read_type(
+    spec: JSONObject, from_type: ObjectType, to_type: ObjectType | None
+) -> AssociationType:
+    type_id = text_field(spec, "associationTypeId")
+    category = as_text(spec.get("associationCategory", ""))
+    found = ASSOCIATION_TYPES.get(whole_number(type_id) or 0)
+    if found is None or found.category != category:
+        raise invalid(f"Association type {category} {type_id} does not exist")
+    expected = OBJECT_TYPES[found.from_type]
+    if expected is not from_type:
+        raise invalid(
+            f"invalid from object type {from_type.type_id} for associations to be created. "
+            f"expected: {expected.type_id}"
+        )
+    if to_type and found.to_type != to_type.name:
+        raise invalid(
+            f"invalid to object type {to_type.type_id} for associations to be created. "
+            f"expected: {OBJECT_TYPES[found.to_type].type_id}"
+        )
+    return found
+
+
+def _check_one_to_one(portal: Portal, source: Ref, target: Ref, each: AssociationType) -> None:
+    """Refuse a second partner on the side of an unlabelled type that may have one only."""
+    for one, other, declared in (
+        (source, target, each),
+        (target, source, ASSOCIATION_TYPES[each.inverse_id]),
+    ):
+        if not declared.exclusive or declared.primary:
+            continue
+        partners = live_targets(portal, one, OBJECT_TYPES[other.object_type])
+        others = [str(partner) for partner, _ in partners if partner != other.id]
+        if others:
+            ids = ", ".join([*others, str(other.id)])
+            raise invalid(
+                f"cannot pass multiple to object ids: [{ids}] for one to one association type "
+                f"{declared.category}-{declared.type_id}"
+            )
+
+
+def _drop_other_primary(portal: Portal, source: Ref, target: Ref, each: AssociationType) -> None:
+    """Take the primary label from the exclusive side's other partners; they stay associated."""
+    if not each.exclusive:
+        source, target, each = target, source, ASSOCIATION_TYPES[each.inverse_id]
+    for partner, type_ids in list(portal.links.targets(source, target.object_type).items()):
+        if each.type_id in type_ids and partner != target.id:
+            _drop(portal, source, Ref(target.object_type, partner), each)
+
+
+def _add(portal: Portal, source: Ref, target: Ref, type_id: int) -> None:
+    present = portal.links.targets(source, target.object_type).get(target.id, ())
+    if type_id not in present:
+        portal.links.put(source, target, (*present, type_id))
+
+
+def _drop(portal: Portal, source: Ref, target: Ref, each: AssociationType) -> None:
+    """Remove one labelled type in both directions."""
+    for one, other, type_id in ((source, target, each.type_id), (target, source, each.inverse_id)):
+        present = portal.links.targets(one, other.object_type).get(other.id, ())
+        portal.links.put(one, other, tuple(kept for kept in present if kept != type_id))
+
+
+def render_pair(source: Ref, target: Ref, types: Sequence[AssociationType]) -> dict[str, Any]:
+    """Return a created association as the associations API's JSON, ids as numbers."""
+    return {
+        "fromObjectTypeId": OBJECT_TYPES[source.object_type].type_id,
+        "fromObjectId": source.id,
+        "toObjectTypeId": OBJECT_TYPES[target.object_type].type_id,
+        "toObjectId": target.id,
+        "labels": [each.label for each in types if each.label],
+    }

@@ -1,0 +1,234 @@
+"""The rules of one record: finding, creating, updating, archiving it, and spelling it as JSON.
+
+Every function expects the portal's lock and a transaction around it; what raises leaves changes
+that the transaction takes back.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crm.sandbox.clock import iso
+from crm.sandbox.errors import HubSpotError, id_not_numeric, invalid, resource_not_found
+from crm.sandbox.payload import whole_number
+from crm.sandbox.schema import ObjectType, Values
+from crm.sandbox.store import Portal
+from crm.sandbox.tables import Record
+from crm.sandbox.validation import check_required, check_values, normal_email
+
+RECORD_ID = "hs_object_id"
+_SOURCE = {"hs_object_source": "INTEGRATION", "hs_object_source_label": "INTEGRATION"}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which properties an answer holds; ``names`` None means every property that is set."""
+
+    names: Sequence[str] | None = None
+    history: Sequence[str] = ()
+
+
+def select(object_type: ObjectType, names: Sequence[str], history: Sequence[str] = ()) -> Selection:
+    """Make the selection of a read: the names asked for, or the type's default set."""
+    return Selection(names or object_type.default_properties, history)
+
+
+def find_record(
+    portal: Portal,
+    object_type: ObjectType,
+    key: str,
+    id_property: str | None = None,
+    *,
+    archived: bool = False,
+) -> Record | None:
+    """Return the record with that id, or that value of a unique property; None if absent.
+
+    It must be live, or archived when that is asked for; archived ones are known by id only.
+    Raises 400 when the property is not unique and 404 when it does not exist, as HubSpot does
+    for ``idProperty``.
+    """
+    table = portal.table(object_type)
+    if id_property in (None, "", RECORD_ID):
+        record_id = whole_number(key)
+        return None if record_id is None else table.find(record_id, archived=archived)
+    check_id_property(portal, object_type, id_property)
+    found = table.find_by_value(id_property, normal_key(object_type, key, id_property))
+    return None if archived else found
+
+
+def get_record(
+    portal: Portal,
+    object_type: ObjectType,
+    key: str,
+    id_property: str | None = None,
+    *,
+    archived: bool = False,
+) -> Record:
+    """Return what `find_record` does; raise HubSpot's 404 for a record that is not there."""
+    if not id_property and whole_number(key) is None:
+        raise id_not_numeric(key)
+    record = find_record(portal, object_type, key, id_property, archived=archived)
+    if record is None:
+        raise resource_not_found()
+    return record
+
+
+def check_id_property(portal: Portal, object_type: ObjectType, name: str) -> None:
+    """Refuse an ``idProperty`` that cannot identify a record of the type."""
+    definition = portal.find_property(object_type, name)
+    if definition is None:
+        raise resource_not_found()
+    if not definition.unique and name != object_type.email:
+        raise invalid(
+            f"Unable to perform update/upsert by non-unique {object_type.type_id} property {name}"
+        )
+
+
+def normal_key(object_type: ObjectType, key: str, id_property: str | None) -> str:
+    """Return a key as it is compared: e-mail addresses in lower case."""
+    is_email = id_property is not None and id_property == object_type.email
+    return normal_email(key) if is_email else key
+
+
+def create_record(
+    portal: Portal, object_type: ObjectType, values: Values, *, moment: int | None = None
+) -> Record:
+    """Create a record; raise what HubSpot answers when it refuses the values.
+
+    ``moment`` is the time of its creation, by default now.
+    """
+    given = {name: value for name, value in values.items() if value != ""}
+    clean = check_values(portal, object_type, given)
+    check_required(object_type, clean)
+    _check_emails(portal, object_type, clean, None)
+    rule = object_type.pipeline_rule
+    if rule:
+        clean.setdefault(rule.pipeline, portal.pipelines[object_type.name][0].id)
+    at = portal.clock.now_ms() if moment is None else moment
+    properties = _with_derived(portal, object_type, {**_SOURCE, **clean})
+    record = Record(portal.take_id(object_type), properties, at, at)
+    portal.table(object_type).add(record)
+    return record
+
+
+def update_record(portal: Portal, object_type: ObjectType, record: Record, values: Values) -> None:
+    """Write values to a live record; the empty text clears a property.
+
+    The modified date moves with every accepted write, also with one that changes no value.
+    """
+    if not values:
+        raise invalid("No properties found to update, please provide at least one.")
+    clean = check_values(portal, object_type, values, record)
+    _check_emails(portal, object_type, clean, record)
+    _drop_backward_move(portal, object_type, clean, record)
+    merged = {**record.properties, **clean}
+    properties = {name: value for name, value in merged.items() if value != ""}
+    properties = _with_derived(portal, object_type, properties)
+    portal.table(object_type).change(record, properties, portal.clock.now_ms())
+
+
+def archive_record(portal: Portal, object_type: ObjectType, record: Record) -> None:
+    """Move a live record to the archive."""
+    portal.table(object_type).archive(record, portal.clock.now_ms())
+
+
+def value_of(object_type: ObjectType, record: Record, name: str) -> str | None:
+    """Return a record's value of any property, those that the sandbox keeps itself included."""
+    if name == RECORD_ID:
+        return str(record.id)
+    if name == "createdate":
+        return iso(record.created_at)
+    if name == object_type.modified_property:
+        return iso(record.updated_at)
+    return record.properties.get(name)
+
+
+def render_record(
+    portal: Portal, object_type: ObjectType, record: Record, selection: Selection
+) -> dict[str, Any]:
+    """Return a record as HubSpot's JSON.
+
+    A property that is asked for, defined and unset comes as null; an undefined one not at all.
+    """
+    wanted: Iterable[str] = record.properties if selection.names is None else selection.names
+    names = dict.fromkeys((*object_type.system_properties, *wanted))
+    defined = portal.properties[object_type.name]
+    shape: dict[str, Any] = {
+        "id": str(record.id),
+        "properties": {
+            name: value_of(object_type, record, name)
+            for name in sorted(names)
+            if name in defined and not defined[name].archived
+        },
+        "createdAt": iso(record.created_at),
+        "updatedAt": iso(record.updated_at),
+        "archived": record.archived_at is not None,
+    }
+    if record.archived_at is not None:
+        shape["archivedAt"] = iso(record.archived_at)
+    if selection.history:
+        shape["propertiesWithHistory"] = {
+            name: _render_history(record, name) for name in selection.history if name in defined
+        }
+    return shape
+
+
+def _render_history(record: Record, name: str) -> list[dict[str, str]]:
+    return [
+        {"value": value, "timestamp": iso(moment), "sourceType": "INTEGRATION"}
+        for value, moment in record.history(name)
+    ]
+
+
+def _check_emails(
+    portal: Portal, object_type: ObjectType, clean: Values, record: Record | None
+) -> None:
+    """Refuse an address that another contact has, as its own or as an additional one."""
+    names = [name for name in (object_type.email, object_type.more_emails) if name]
+    table = portal.table(object_type)
+    for address in (part for name in names for part in clean.get(name, "").split(";") if part):
+        for holder in (table.find_by_value(name, address) for name in names):
+            if holder and holder is not record:
+                raise _already_exists(portal, object_type, holder)
+
+
+def _already_exists(portal: Portal, object_type: ObjectType, holder: Record) -> HubSpotError:
+    message = f"{object_type.singular.capitalize()} already exists"
+    if portal.settings.conflict_names_id:
+        message += f". Existing ID: {holder.id}"
+    return HubSpotError(409, message, "CONFLICT")
+
+
+def _drop_backward_move(
+    portal: Portal, object_type: ObjectType, clean: dict[str, str], record: Record
+) -> None:
+    """Ignore a move against the order of a forward-only enumeration.
+
+    Source: HubSpot docs, contacts guide: the lifecycle stage only moves forward unless it is
+    cleared first; a backward move does not stick, and no error is promised.
+    """
+    name = object_type.forward_only
+    if name is None or not clean.get(name) or name not in record.properties:
+        return
+    definition = portal.properties[object_type.name][name]
+    order = {option.value: option.display_order for option in definition.options}
+    if order.get(clean[name], 0) < order.get(record.properties[name], 0):
+        del clean[name]
+
+
+def _with_derived(
+    portal: Portal, object_type: ObjectType, properties: dict[str, str]
+) -> dict[str, str]:
+    """Return the properties with those that HubSpot computes from them."""
+    derived: dict[str, str | None] = {}
+    for name, compute in (object_type.computed or {}).items():
+        derived[name] = compute(properties)
+    rule = object_type.pipeline_rule
+    if rule:
+        pipelines = portal.pipelines[object_type.name]
+        pipeline = next((p for p in pipelines if p.id == properties.get(rule.pipeline)), None)
+        stage = pipeline.find_stage(properties.get(rule.stage, "")) if pipeline else None
+        for name, compute in rule.derived.items():
+            derived[name] = compute(stage.metadata) if stage else None
+    merged = {**properties, **derived}
+    return {name: value for name, value in merged.items() if value is not None}

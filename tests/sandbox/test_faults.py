@@ -1,0 +1,220 @@
+"""Faults on request, and what the admin API says and does about them."""
+
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from crm.sandbox import DEFAULT_TOKEN, SandboxServer
+
+from .client import OBJECTS, HubSpot
+
+CONTACTS = f"{OBJECTS}/contacts"
+
+
+def create(sandbox: SandboxServer) -> requests.Response:
+    """Create a contact on a connection of its own, so that nothing is retried."""
+    return requests.post(
+        sandbox.url + CONTACTS,
+        json={"properties": {"firstname": "Ada"}},
+        headers={"Authorization": f"Bearer {DEFAULT_TOKEN}"},
+        timeout=5,
+    )
+
+
+@pytest.mark.parametrize("status", [423, 429, 477, 500, 502, 503, 504])
+def test_a_status_fault_answers_like_hubspot_and_writes_nothing(
+    sandbox: SandboxServer, hubspot: HubSpot, status: int
+) -> None:
+    sandbox.set_faults([{"kind": "status", "status": status, "count": 1}])
+    answer = create(sandbox)
+
+    assert answer.status_code == status
+    assert answer.json()["status"] == "error"
+    assert answer.headers["x-hubspot-correlation-id"] == answer.json()["correlationId"]
+    assert hubspot.found("contacts") == []
+
+
+def test_only_a_data_centre_migration_says_when_to_come_back(sandbox: SandboxServer) -> None:
+    sandbox.set_faults([{"kind": "status", "status": status, "count": 1} for status in (477, 429)])
+
+    assert create(sandbox).headers["Retry-After"] == "2"
+    assert "Retry-After" not in create(sandbox).headers
+
+
+def test_a_reset_before_the_write_leaves_nothing(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    sandbox.set_faults([{"kind": "reset_before", "count": 1}])
+
+    with pytest.raises(requests.ConnectionError):
+        create(sandbox)
+    assert hubspot.found("contacts") == []
+
+
+def test_a_reset_after_the_write_leaves_the_record(
+    sandbox: SandboxServer, hubspot: HubSpot
+) -> None:
+    sandbox.set_faults([{"kind": "reset_after", "count": 1}])
+
+    with pytest.raises(requests.ConnectionError):
+        create(sandbox)
+    assert len(hubspot.found("contacts")) == 1
+
+
+def test_truncated_json_is_cut_off_after_the_write(
+    sandbox: SandboxServer, hubspot: HubSpot
+) -> None:
+    sandbox.set_faults([{"kind": "truncated_json", "count": 1}])
+    answer = create(sandbox)
+
+    assert answer.status_code == 201
+    with pytest.raises(requests.JSONDecodeError):
+        answer.json()
+    assert len(hubspot.found("contacts")) == 1
+
+
+def test_an_html_page_stands_where_json_should(sandbox: SandboxServer) -> None:
+    sandbox.set_faults([{"kind": "html", "count": 1}])
+    answer = create(sandbox)
+
+    assert answer.status_code == 502
+    assert answer.headers["Content-Type"] == "text/html"
+    assert answer.text.startswith("<html>")
+
+
+def test_a_slow_answer_comes_late_but_whole(sandbox: SandboxServer) -> None:
+    sandbox.set_faults([{"kind": "slow", "seconds": 0.2, "count": 1}])
+    started = time.monotonic()
+
+    assert create(sandbox).status_code == 201
+    assert time.monotonic() - started >= 0.2
+
+
+def test_a_fault_strikes_as_often_as_its_count_says(sandbox: SandboxServer) -> None:
+    sandbox.set_faults([{"kind": "status", "status": 503, "count": 2}])
+
+    assert [create(sandbox).status_code for _ in range(3)] == [503, 503, 201]
+
+
+def test_a_fault_strikes_only_what_it_matches(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    sandbox.set_faults([{"kind": "status", "match": "^POST .*/contacts$"}])
+
+    assert hubspot.get(CONTACTS).status_code == 200
+    assert create(sandbox).status_code == 503
+
+
+def test_a_seed_repeats_which_requests_are_struck(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    def run(seed: int) -> list[int]:
+        sandbox.set_faults([{"kind": "status", "probability": 0.5, "seed": seed}])
+        return [hubspot.get(CONTACTS).status_code for _ in range(20)]
+
+    first = run(3)
+    assert {200, 503} == set(first)
+    assert run(3) == first
+    assert run(4) != first
+
+
+def admin(sandbox: SandboxServer, method: str, path: str, body: Any = None) -> requests.Response:
+    return requests.request(method, f"{sandbox.url}/_sandbox/{path}", json=body, timeout=5)
+
+
+def test_the_admin_api_sets_shows_and_clears_faults(sandbox: SandboxServer) -> None:
+    fault = {"kind": "status", "status": 500, "count": 2}
+
+    assert admin(sandbox, "PUT", "faults", {"faults": [fault]}).status_code == 200
+    create(sandbox)
+    (shown,) = admin(sandbox, "GET", "faults").json()["faults"]
+    assert (shown["status"], shown["count"]) == (500, 1)
+    assert admin(sandbox, "DELETE", "faults").json() == {"faults": []}
+    assert create(sandbox).status_code == 201
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "flood"},
+        {"kind": "status", "status": 418},
+        {"kind": "slow", "probability": 2},
+        {"kind": "slow", "match": "("},
+        {"kind": "slow", "colour": "red"},
+        {"kind": "slow", "seconds": "x"},
+        {},
+        "slow",
+    ],
+)
+def test_a_fault_that_cannot_be_is_refused_and_the_others_stay(
+    sandbox: SandboxServer, fault: Any
+) -> None:
+    sandbox.set_faults([{"kind": "html"}])
+
+    assert admin(sandbox, "PUT", "faults", {"faults": [fault]}).status_code == 400
+    assert len(admin(sandbox, "GET", "faults").json()["faults"]) == 1
+
+
+def test_requests_are_counted_by_method_and_route(
+    sandbox: SandboxServer, hubspot: HubSpot, contact: dict[str, Any]
+) -> None:
+    sandbox.clear_requests()
+    hubspot.batch("contacts", "read", {"id": "1"})
+    hubspot.get(f"{CONTACTS}/1")
+    hubspot.get(f"{CONTACTS}/2")
+    hubspot.get("/nowhere")
+    admin(sandbox, "GET", "health")
+
+    assert sandbox.requests() == {
+        "total": 4,
+        "by_route": {
+            f"POST {CONTACTS}/batch/read": 1,
+            f"GET {CONTACTS}/{{record_id}}": 2,
+            "GET (no such route)": 1,
+        },
+    }
+    assert admin(sandbox, "GET", "requests").json() == sandbox.requests()
+    assert admin(sandbox, "DELETE", "requests").json() == {"total": 0, "by_route": {}}
+
+
+def test_a_request_that_a_fault_keeps_from_arriving_is_counted_too(sandbox: SandboxServer) -> None:
+    sandbox.set_faults([{"kind": "html", "count": 1}])
+    create(sandbox)
+
+    assert sandbox.requests() == {"total": 1, "by_route": {"POST (struck by html)": 1}}
+
+
+def test_a_reset_empties_everything(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    hubspot.create("contacts", email="a@example.com")
+    sandbox.set_faults([{"kind": "html"}])
+
+    assert admin(sandbox, "POST", "reset").status_code == 200
+    assert hubspot.found("contacts") == []
+    assert sandbox.requests()["total"] == 1
+
+
+def test_a_reset_may_bring_demo_data(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    admin(sandbox, "POST", "reset", {"demo": True})
+
+    assert hubspot.search("contacts").json()["total"] == 60
+
+
+def test_settings_are_changed_one_by_one(sandbox: SandboxServer) -> None:
+    answer = admin(sandbox, "PUT", "settings", {"index_lag_ms": 700})
+
+    assert answer.json() == {"latency_ms": 0, "index_lag_ms": 700, "conflict_names_id": True}
+    assert admin(sandbox, "GET", "settings").json() == answer.json()
+
+
+@pytest.mark.parametrize("body", [{"lag": 1}, {"latency_ms": -1}, {"latency_ms": "1"}, []])
+def test_wrong_settings_are_refused(sandbox: SandboxServer, body: Any) -> None:
+    assert admin(sandbox, "PUT", "settings", body).status_code == 400
+
+
+def test_latency_delays_every_answer_but_the_admin_apis(
+    sandbox: SandboxServer, hubspot: HubSpot
+) -> None:
+    def duration(path: str) -> float:
+        started = time.monotonic()
+        hubspot.get(path)
+        return time.monotonic() - started
+
+    admin(sandbox, "PUT", "settings", {"latency_ms": 150})
+    assert duration(CONTACTS) >= 0.15
+    assert duration("/_sandbox/health") < 0.15
