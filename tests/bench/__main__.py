@@ -1,0 +1,31 @@
+"""``make bench``: every figure is a count, or a ratio measured side by side in one run."""
+
+import argparse
+import sys
+
+from tests.bench import contacts, registrations
+from tests.bench.stage import stage
+
+MEASUREMENTS = {
+    "requests": registrations.measure_requests,
+    "speed": registrations.measure_speed,
+    "contacts": contacts.measure,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument(
+        "only", nargs="*", choices=[[], *MEASUREMENTS], default=[], help="measure only these"
+    )
+    only = parser.parse_args().only
+    for name, measure in MEASUREMENTS.items():
+        if not only or name in only:
+            print(f"{name} …", file=sys.stderr)
+            with stage() as place:
+                for figure in measure(place):
+                    print(figure, flush=True)
+
+
+if __name__ == "__main__":
+    main()

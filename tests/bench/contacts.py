@@ -1,0 +1,58 @@
+"""``GET /contacts?limit=10`` against a bare Flask route that returns the same bytes."""
+
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from crm.services import accounts, sign_ins
+from tests.bench.figures import Figure, median_ratio
+from tests.bench.load import get_request, rate
+from tests.bench.stage import Stage
+
+PATH = "/contacts"
+BODY_FILE = Path(tempfile.gettempdir()) / "crm-bench-body.json"
+ROUNDS, SECONDS = 5, 3.0
+FEW, MANY = 1_000, 100_000
+
+
+def measure(stage: Stage) -> list[Figure]:
+    """Rounds of each in turn, so that a slow moment of the machine meets all of them."""
+    few, request = _service(stage, "few", FEW)
+    many, request_of_many = _service(stage, "many", MANY)
+    with urllib.request.urlopen(  # noqa: S310 - our own loopback
+        urllib.request.Request(f"{few}{PATH}?limit=10", headers=request)  # noqa: S310 - the same
+    ) as answer:
+        BODY_FILE.write_bytes(answer.read())
+    bare = stage.serve("tests.bench.bare:app", stage.environment("few"))
+    path = f"{PATH}?limit=10"
+    against_bare, many_against_few = [], []
+    for _ in range(ROUNDS):
+        of_bare = rate(bare, lambda _: get_request(path, request), seconds=SECONDS)
+        of_few = rate(few, lambda _: get_request(path, request), seconds=SECONDS)
+        of_many = rate(many, lambda _: get_request(path, request_of_many), seconds=SECONDS)
+        against_bare.append((of_few, of_bare))
+        many_against_few.append((of_many, of_few))
+        print(
+            f"  bare {of_bare:.0f}/s  1,000 {of_few:.0f}/s  100,000 {of_many:.0f}/s",
+            file=sys.stderr,
+        )
+    return [
+        Figure("GET /contacts against a bare route", median_ratio(against_bare), 0.5),
+        Figure("100,000 contacts against 1,000", median_ratio(many_against_few), 0.8),
+    ]
+
+
+def _service(stage: Stage, database: str, contacts: int) -> tuple[str, dict[str, str]]:
+    """The address of a service with so many contacts, and the headers of somebody signed in."""
+    app = stage.create_service(database, contacts=contacts)
+    with app.app_context():
+        accounts.create_user(
+            email="bench@example.com",
+            password="bench-password",
+            role="user",
+            organization="Default",
+        )
+        tokens = sign_ins.login(email="bench@example.com", password="bench-password")
+    address = stage.serve("crm:create_app()", stage.environment(database))
+    return address, {"Authorization": f"Bearer {tokens.access_token}"}
