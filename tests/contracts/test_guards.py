@@ -1,0 +1,88 @@
+"""Nothing is open by omission: every route names one guard, and all of them stand here."""
+
+import ast
+
+import pytest
+
+from crm.api.guards import Guard, guarded
+from tests.contracts.source import functions, modules
+
+# (method, path, guard): a new route, or a wider guard, needs a line here that somebody reads.
+ROUTES = {
+    ("POST", "/register", Guard.PUBLIC),
+    ("POST", "/login", Guard.PUBLIC),
+    ("POST", "/refresh", Guard.REFRESH),
+    ("POST", "/logout", Guard.PERSON),
+    ("GET", "/me", Guard.PERSON),
+    ("GET", "/contacts", Guard.MEMBER),
+    ("GET", "/contacts/pipelines", Guard.PUBLIC),
+    ("GET", "/health", Guard.PUBLIC),
+    ("GET", "/docs/", Guard.PUBLIC),
+    ("GET", "/docs/<path:path>", Guard.PUBLIC),
+    ("GET", "/openapi.json", Guard.PUBLIC),
+    ("GET", "/static/<path:filename>", Guard.PUBLIC),
+}
+# Flask answers these by itself, from the guarded GET or without the view.
+ANSWERED_BY_FLASK = {"HEAD", "OPTIONS"}
+CLOSED = sorted((method, path) for method, path, guard in ROUTES if guard is not Guard.PUBLIC)
+
+
+def views_of(tree):
+    """The functions of a module that are routes of its blueprint."""
+    for function in functions(tree):
+        decorators = [ast.unparse(each) for each in function.decorator_list]
+        if any(each.startswith("bp.") and each.split("(")[0] in VERBS for each in decorators):
+            yield function.name, decorators
+
+
+VERBS = {f"bp.{each}" for each in ("get", "post", "put", "patch", "delete", "route")}
+
+
+def test_every_route_and_its_guard_stand_in_the_table(app):
+    assert {
+        (method, rule.rule, getattr(app.view_functions[rule.endpoint], "guard", None))
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - ANSWERED_BY_FLASK
+    } == ROUTES
+
+
+def test_every_view_names_exactly_one_guard():
+    views = {
+        (name, view): [each for each in decorators if each.startswith("guarded(")]
+        for name, tree in modules().items()
+        if name.startswith("crm.api")
+        for view, decorators in views_of(tree)
+    }
+
+    assert views
+    assert {view: guards for view, guards in views.items() if len(guards) != 1} == {}
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+def test_a_route_that_is_not_public_refuses_whoever_shows_nothing(client, method, path):
+    answer = client.open(path, method=method)
+
+    assert (answer.status_code, answer.json["error_code"]) == (401, "INVALID_TOKEN")
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+def test_a_route_that_is_not_public_refuses_a_forged_token(client, method, path):
+    answer = client.open(path, method=method, headers={"Authorization": "Bearer e30.e30.e30"})
+
+    assert (answer.status_code, answer.json["error_code"]) == (401, "INVALID_TOKEN")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS"])
+def test_a_route_without_a_guard_is_refused_to_all(app, client, register, method):
+    app.add_url_rule("/forgotten", view_func=lambda: "secret", methods=["GET", "POST"])
+
+    answer = client.open("/forgotten", method=method, headers=register().headers)
+
+    assert answer.status_code == 403
+    assert b"secret" not in answer.data
+
+
+def test_a_guard_that_is_named_lets_pass(app, client):
+    app.add_url_rule("/remembered", view_func=guarded(Guard.PUBLIC)(lambda: "open"))
+
+    assert client.get("/remembered").data == b"open"

@@ -1,0 +1,190 @@
+"""Imports point one way: who may know whom, as a table."""
+
+import ast
+import sys
+from graphlib import CycleError, TopologicalSorter
+
+import pytest
+
+from tests.contracts.source import functions, imported_modules, imports, modules
+
+# A part of the project, and the parts of it that it may import. A part is a module, or a package
+# with all that is in it; it may always import itself.
+HOUSE = {
+    "crm.errors": set(),
+    "crm.objects": set(),
+    "crm.logs": set(),
+    "crm.sandbox": set(),  # HubSpot knows nothing of us.
+    "crm.config": {"crm.errors"},
+    "crm.extensions": set(),
+    "crm.hubspot": {"crm.errors", "crm.objects"},
+    "crm.models": {"crm.errors", "crm.objects", "crm.extensions"},
+    "crm.queue": {"crm.extensions"},
+    "crm.services": {
+        "crm.config",  # The type of the settings; reading them is the composition root's.
+        "crm.errors",
+        "crm.extensions",
+        "crm.hubspot",
+        "crm.models",
+        "crm.objects",
+        "crm.queue",
+    },
+    "crm.tasks": {"crm.services", "crm.queue", "crm.objects"},
+    "crm.api": {"crm.services", "crm.objects", "crm.errors", "crm.extensions"},
+    "crm.cli": {
+        "crm.services",
+        "crm.errors",  # An error becomes one line and an exit code here.
+        "crm.queue",  # `flask worker` is the queue's worker.
+    },
+    "crm.gunicorn": {"crm.config"},
+    # The composition root, which knows all others but the two that run in processes of their own.
+    "crm": {
+        *("crm.api", "crm.cli", "crm.config", "crm.errors", "crm.extensions", "crm.logs"),
+        *("crm.models", "crm.services", "crm.tasks"),
+    },
+    # The launcher: it makes the demo account, and starts all else by its command.
+    "run": {"crm", "crm.config", "crm.errors", "crm.services"},
+    "migrations.env": {"crm.extensions"},
+    # A migration is history: today's code may change under it.
+    "migrations.versions": set(),
+}
+
+# What a part must know nothing of, by the beginning of the libraries' names.
+STRANGERS = {
+    "crm.hubspot": ("flask", "werkzeug", "marshmallow", "sqlalchemy", "psycopg", "procrastinate"),
+    "crm.models": ("flask", "werkzeug", "marshmallow", "requests", "procrastinate"),
+    "crm.services": (
+        *("flask_smorest", "flask_limiter", "werkzeug", "webargs", "click"),
+        *("requests", "procrastinate"),
+    ),
+    "crm.tasks": ("flask", "requests", "sqlalchemy", "psycopg", "procrastinate"),
+    "crm.api": ("requests", "sqlalchemy", "psycopg", "procrastinate", "alembic"),
+    "crm.cli": ("requests", "psycopg", "procrastinate"),
+    "crm.sandbox": ("requests", "sqlalchemy", "psycopg", "marshmallow", "procrastinate"),
+}
+
+# Of Flask, a service may know the app it belongs to, never the request that it serves.
+FLASK_IN_SERVICES = {"current_app"}
+
+
+def part_of(module):
+    """The nearest part of the house that a module belongs to."""
+    while module and module not in HOUSE:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def ours(module):
+    return module.partition(".")[0] in {"crm", "run", "migrations"}
+
+
+def test_every_module_belongs_to_a_part_of_the_house():
+    # `crm` is its __init__ alone: a new file in it needs a line in the table.
+    assert [name for name in modules() if part_of(name) in {"", "crm"} and name not in HOUSE] == []
+
+
+def test_every_part_of_the_house_exists():
+    assert set(HOUSE) == {part_of(name) for name in modules()}
+
+
+@pytest.mark.parametrize("part", HOUSE)
+def test_a_part_imports_only_what_it_may(part):
+    allowed = HOUSE[part] | {part}
+
+    assert {
+        (name, imported)
+        for name, tree in modules().items()
+        if part_of(name) == part
+        for imported in imported_modules(tree)
+        if ours(imported) and part_of(imported) not in allowed
+    } == set()
+
+
+def test_modules_import_each_other_in_no_circle():
+    graph = {
+        name: {imported for imported in imported_modules(tree) if imported in modules()} - {name}
+        for name, tree in modules().items()
+    }
+
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a circle: {error.args[1]}")
+
+
+@pytest.mark.parametrize("part", STRANGERS)
+def test_a_part_knows_nothing_of_its_strangers(part):
+    assert {
+        (name, imported)
+        for name, tree in modules().items()
+        if part_of(name) == part
+        for imported in imported_modules(tree)
+        if imported.startswith(STRANGERS[part])
+    } == set()
+
+
+@pytest.mark.parametrize("part", ["crm.errors", "crm.objects"])
+def test_errors_and_objects_stand_on_the_standard_library_alone(part):
+    assert {
+        imported
+        for imported in imported_modules(modules()[part])
+        if imported.partition(".")[0] not in sys.stdlib_module_names
+    } == set()
+
+
+def test_services_take_nothing_from_the_request():
+    assert {
+        (name, imported)
+        for name, tree in modules().items()
+        if part_of(name) == "crm.services"
+        for module, imported in imports(tree)
+        if module == "flask" and imported not in FLASK_IN_SERVICES
+    } == set()
+
+
+def test_views_do_not_import_each_other():
+    views = {
+        name
+        for name, tree in modules().items()
+        if part_of(name) == "crm.api"
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "bp"
+    }
+
+    assert views
+    assert {
+        (name, other) for name in views for other in imported_modules(modules()[name]) & views
+    } == set()
+
+
+def test_nothing_is_imported_inside_a_function():
+    assert [
+        (name, function.name)
+        for name, tree in modules().items()
+        for function in functions(tree)
+        for _ in imports(function)
+    ] == []
+
+
+def test_nothing_is_imported_by_a_computed_name_or_a_relative_one():
+    assert [
+        (name, imported)
+        for name, tree in modules().items()
+        for imported, _ in imports(tree)
+        if imported.startswith(".") or imported.partition(".")[0] == "importlib"
+    ] == []
+    assert [
+        name
+        for name, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and node.id == "__import__"
+    ] == []
+
+
+def test_nobody_imports_what_a_module_keeps_to_itself():
+    assert [
+        (name, f"{module}.{imported}")
+        for name, tree in modules().items()
+        for module, imported in imports(tree)
+        if ours(module) and imported.startswith("_")
+    ] == []

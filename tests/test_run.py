@@ -1,0 +1,352 @@
+"""``python run.py`` as a user starts it: whole, over HTTP, and to its end."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from tests.conftest import PASSWORD, free_port, registration, wait_until
+
+# One after another on one worker: each of these starts a service of several processes.
+pytestmark = pytest.mark.xdist_group("run")
+
+ROOT = Path(__file__).resolve().parents[1]
+HUBSPOT = {"Authorization": "Bearer pat-na1-sandbox"}
+EMAIL = "ada@example.com"
+LONGEST = 60
+
+
+@dataclass
+class Ended:
+    """What a command left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@dataclass
+class Service:
+    """A running ``run.py`` with its parts."""
+
+    process: psutil.Popen
+    url: str
+    hubspot: str
+    output: Path
+
+    def get(self, path, token, **query):
+        headers = {"Authorization": f"Bearer {token}"}
+        return requests.get(self.url + path, params=query, headers=headers, timeout=10).json()
+
+    def post(self, path, body):
+        answer = requests.post(self.url + path, json=body, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def sign_in(self, email=EMAIL, password=PASSWORD):
+        answer = self.post("/login", {"email": email, "password": password})
+        return answer["data"]["access_token"]
+
+    def contacts(self, token, **query):
+        return self.get("/contacts", token, **query)["data"]["data"]["contacts"]
+
+    def ask_hubspot(self, path, **query):
+        answer = requests.get(self.hubspot + path, params=query, headers=HUBSPOT, timeout=10)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def part(self, word):
+        """The child process that has a word in its command."""
+        [found] = [each for each in self.process.children() if word in each.cmdline()]
+        return found
+
+    def parts(self, data):
+        """All its processes, with the embedded Postgres, which is nobody's child."""
+        postmaster = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+        return [*self.process.children(recursive=True), psutil.Process(postmaster)]
+
+    def wait(self):
+        return Ended(self.process.wait(LONGEST), *(read(self.output, each) for each in STREAMS))
+
+
+STREAMS = ("stdout", "stderr")
+
+
+def read(folder, stream):
+    return (folder / stream).read_text()
+
+
+class Checkout:
+    """The project as somebody cloned it, with a data folder and ports of its own."""
+
+    def __init__(self, folder):
+        # Without .env.local: what a developer keeps there, such as a real portal's token, is not
+        # for tests.
+        for name in ("run.py", ".env"):
+            shutil.copy2(ROOT / name, folder / name)
+        for name in ("crm", "migrations"):
+            shutil.copytree(ROOT / name, folder / name)
+        self.folder = folder
+        self.data = folder / "data"
+        self.port, self.sandbox_port = free_port(), free_port()
+
+    def environment(self, **changes):
+        ours = {
+            "DATA_DIR": str(self.data),
+            "PORT": str(self.port),
+            "SANDBOX_PORT": str(self.sandbox_port),
+        }
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        return kept | ours | changes
+
+    def run(self, *command, **changes):
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env=self.environment(**changes),
+            capture_output=True,
+            text=True,
+            timeout=LONGEST,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    @contextmanager
+    def service(self):
+        """``python run.py``, from the moment that it says it is there."""
+        output = Path(tempfile.mkdtemp(dir=self.folder))
+        url = f"http://localhost:{self.port}"
+        with (output / "stdout").open("w") as stdout, (output / "stderr").open("w") as stderr:
+            process = psutil.Popen(
+                [sys.executable, "run.py"],
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=stdout,
+                stderr=stderr,
+                # Ctrl-C in the terminal of the tests is not for it.
+                start_new_session=True,
+            )
+        try:
+            wait_until(
+                lambda: "Ctrl-C" in read(output, "stdout") or process.poll() is not None, LONGEST
+            )
+            assert process.poll() is None, read(output, "stderr")
+            yield Service(process, url, f"http://localhost:{self.sandbox_port}", output)
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+            process.wait(LONGEST)
+
+    def taken_ports(self):
+        return [port for port in (self.port, self.sandbox_port) if is_taken(port)]
+
+
+def alive(processes):
+    return [each for each in processes if is_alive(each)]
+
+
+def is_alive(process):
+    try:
+        # In a container, nobody may bury what has ended.
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_taken(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def checkout():
+    # Below /tmp and not in a home folder: as root, the embedded Postgres opens the folders above.
+    with tempfile.TemporaryDirectory(prefix="crm-run-", dir="/tmp") as folder:
+        yield Checkout(Path(folder))
+
+
+@pytest.fixture
+def service(checkout):
+    with checkout.service() as running:
+        yield running
+
+
+def test_a_person_who_registers_stands_in_hubspot_and_is_still_there_after_a_restart(checkout):
+    with checkout.service() as service:
+        assert f"http://localhost:{checkout.port}" in read(service.output, "stdout")
+        token = walk(service)
+        before = service.contacts(token)
+        read_back(service, before[0])
+        parts = service.parts(checkout.data)
+        service.process.send_signal(signal.SIGINT)
+        ended = service.wait()
+
+    assert ended.code == 0
+    assert "crm: stopped" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(parts) >= 5  # sandbox, worker, gunicorn and its own worker, Postgres
+    assert alive(parts) == []
+    assert checkout.taken_ports() == []
+
+    with checkout.service() as service:
+        assert service.contacts(service.sign_in()) == before
+        # The token that was given before the restart is still good.
+        assert service.contacts(token) == before
+        read_back(service, before[0])
+
+
+def walk(service):
+    """Ask for pipelines, register, sign in, and wait until HubSpot has it; returns the token."""
+    answer = requests.get(f"{service.url}/contacts/pipelines", timeout=10).json()
+    assert [
+        (pipeline["label"], pipeline["stages"][0]["label"]) for pipeline in answer["data"]["data"]
+    ] == [("Support Pipeline", "New")]
+
+    answer = service.post("/register", registration(EMAIL))
+    assert answer == {"message": "User registered successfully", "data": {}}
+
+    token = service.sign_in()
+    wait_until(lambda: service.contacts(token)[0]["deals"][0]["tickets"][0]["id"])
+    # Associations are the last to be sent, and say nothing of it in the answer.
+    deal_id = service.contacts(token)[0]["deals"][0]["id"]
+    tickets = f"/crm/objects/2026-09/deals/{deal_id}/associations/tickets"
+    wait_until(lambda: service.ask_hubspot(tickets)["results"])
+    return token
+
+
+def read_back(service, contact):
+    """Compare a contact of the mirror with HubSpot's own answers, along the associations."""
+    [deal] = contact["deals"]
+    [ticket] = deal["tickets"]
+    given = registration(EMAIL)
+    [given_deal] = given["deals"]
+    [given_ticket] = given_deal["tickets"]
+
+    found = service.ask_hubspot(
+        f"/crm/objects/2026-09/contacts/{EMAIL}",
+        idProperty="email",
+        properties="firstname,lastname,phone",
+        associations="deals",
+    )
+    assert found["id"] == contact["id"]
+    assert chosen(found, "firstname", "lastname", "phone") == [
+        given[name] for name in ("firstname", "lastname", "phone")
+    ]
+    assert [each["id"] for each in found["associations"]["deals"]["results"]] == [deal["id"]]
+
+    names = ("dealname", "dealstage", "amount", "description")
+    found = service.ask_hubspot(
+        f"/crm/objects/2026-09/deals/{deal['id']}",
+        properties=",".join(names),
+        associations="tickets",
+    )
+    assert chosen(found, *names) == [given_deal[name] for name in names]
+    assert [each["id"] for each in found["associations"]["tickets"]["results"]] == [ticket["id"]]
+
+    # The wire's name, and HubSpot's.
+    names = {
+        "subject": "subject",
+        "description": "content",
+        "category": "hs_ticket_category",
+        "pipeline": "hs_pipeline",
+        "hs_pipeline_stage": "hs_pipeline_stage",
+        "hs_ticket_priority": "hs_ticket_priority",
+    }
+    found = service.ask_hubspot(
+        f"/crm/objects/2026-09/tickets/{ticket['id']}", properties=",".join(names.values())
+    )
+    assert chosen(found, *names.values()) == [given_ticket[name] for name in names]
+    assert [ticket[name] for name in names] == [given_ticket[name] for name in names]
+
+
+def chosen(record, *names):
+    return [record["properties"][name] for name in names]
+
+
+def test_commands_beside_it_reach_the_same_service(checkout, service):
+    created = checkout.run(
+        *("-m", "flask", "--app", "crm", "users", "create", "grace@example.com"),
+        *("--role", "admin", "--password", PASSWORD),
+    )
+    health = checkout.run("-m", "flask", "--app", "crm", "health")
+    line = next(each for each in read(service.output, "stdout").splitlines() if "sign in" in each)
+    demo_email, _, demo_password = line.partition("sign in")[2].strip().partition(" / ")
+
+    assert (created.code, created.stderr) == (0, "")
+    assert health.stdout.splitlines()[-1] == "worker: up"
+    token = service.sign_in("grace@example.com")
+    assert service.get("/me", token)["data"]["role"] == "admin"
+    # The one that is printed at the start was made in the same way.
+    token = service.sign_in(demo_email, demo_password)
+    assert service.get("/me", token)["data"]["role"] == "admin"
+
+
+@pytest.mark.parametrize(("name", "word"), [("worker", "worker"), ("web", "gunicorn")])
+def test_a_part_that_dies_stops_everything_with_the_reason(checkout, service, name, word):
+    parts = service.parts(checkout.data)
+    service.part(word).kill()
+    ended = service.wait()
+
+    assert ended.code == 1
+    assert f"crm: The {name} ended with exit code -9, so everything stops" in ended.stderr
+    # The processes of a gunicorn that was killed end by themselves, a second later.
+    wait_until(lambda: not alive(parts), 5)
+    assert checkout.taken_ports() == []
+
+
+@pytest.mark.parametrize("name", ["PORT", "SANDBOX_PORT"])
+def test_a_port_in_use_is_one_line(checkout, name):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+
+        assert refusal(checkout, **{name: port}) == (
+            f"crm: Port {port} is in use; stop what uses it, or set {name} to another one"
+        )
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_line(checkout):
+    # Below a file: root may write into any folder.
+    folder = f"{checkout.folder}/run.py/data"
+
+    assert refusal(checkout, DATA_DIR=folder) == (
+        f"crm: The data folder {folder} cannot be written (Not a directory); "
+        "set DATA_DIR to one that can"
+    )
+
+
+def test_a_database_that_is_down_is_one_line(checkout):
+    line = refusal(checkout, DATABASE_URL=f"postgresql://crm:hush@127.0.0.1:{free_port()}/crm")
+
+    assert line.startswith("crm: The database of DATABASE_URL cannot be reached: ")
+    assert "hush" not in line
+
+
+def test_a_secret_that_production_lacks_is_one_line(checkout):
+    line = refusal(
+        checkout,
+        FLASK_ENV="production",
+        DATABASE_URL="postgresql://127.0.0.1/crm",
+        SECRET_KEY="s" * 32,
+    )
+
+    assert line == "crm: JWT_SECRET_KEY is not set; `make secrets` writes fresh ones"
+
+
+def refusal(checkout, **changes):
+    """The one line with which it refuses to start."""
+    ended = checkout.run("run.py", **changes)
+
+    assert (ended.code, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("crm: ")
+    assert ended.stderr.count("\n") == 1
+    return ended.stderr.strip()
