@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import click
 import structlog
 from flask import Flask
 from flask_swagger_ui import get_swaggerui_blueprint
@@ -10,10 +11,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 import crm.tasks  # noqa: F401 - registers the tasks with the queue
 from crm import models  # noqa: F401 - registers the tables
 from crm.api import auth, contacts, guards, limits, operations, pipelines
+from crm.api.blueprints import SECURITY_SCHEMES
 from crm.api.errors import register_errors
 from crm.cli import register_commands
 from crm.config import PROJECT, Settings, load_settings
-from crm.extensions import api, db, jwt, migrate
+from crm.errors import ConfigError
+from crm.extensions import READS, api, db, jwt, migrate
 from crm.logs import configure_logs, log_requests
 from crm.services.health import VERSION
 
@@ -29,7 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises:
         ConfigError: the settings are not usable; one line that says which.
     """
-    settings = settings or load_settings()
+    settings = settings or _load_settings()
     configure_logs(level=settings.log_level, as_json=settings.is_production)
     app = Flask(__name__)
     app.config.update(_flask_config(settings))
@@ -41,6 +44,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     for warning in settings.warnings():
         log.warning(warning)
     return app
+
+
+def _load_settings() -> Settings:
+    try:
+        return load_settings()
+    except ConfigError as error:
+        if click.get_current_context(silent=True) is None:
+            raise
+        # A flask command says it in one line.
+        raise click.ClickException(error.message) from error
 
 
 def _register(app: Flask) -> None:
@@ -57,7 +70,9 @@ def _register(app: Flask) -> None:
     register_errors(app)
     for module in (auth, contacts, pipelines, operations):
         api.register_blueprint(module.bp)
-    app.register_blueprint(get_swaggerui_blueprint("/docs", "/openapi.json"))
+    # Without the online validator, the only outside host that the page would ask.
+    swagger_ui = get_swaggerui_blueprint("/docs", "/openapi.json", {"validatorUrl": "none"})
+    app.register_blueprint(swagger_ui)
     for endpoint in _OPEN_TO_ALL:
         app.view_functions[endpoint] = guards.open_to_all(app.view_functions[endpoint])
     register_commands(app)
@@ -65,7 +80,6 @@ def _register(app: Flask) -> None:
 
 def _flask_config(settings: Settings) -> dict[str, Any]:
     return {
-        "SECRET_KEY": settings.secret_key,
         "MAX_CONTENT_LENGTH": _LARGEST_BODY,
         "SQLALCHEMY_DATABASE_URI": settings.sqlalchemy_url,
         "SQLALCHEMY_ENGINE_OPTIONS": {
@@ -73,7 +87,23 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
             "max_overflow": 10,
             # A restarted Postgres must not cost anyone an error.
             "pool_pre_ping": True,
+            # What people entrust to us stays out of the log when a statement fails.
+            "hide_parameters": True,
             "connect_args": {"connect_timeout": 5},
+        },
+        "SQLALCHEMY_BINDS": {
+            READS: {
+                "url": settings.sqlalchemy_url,
+                "pool_size": 10,
+                "isolation_level": "AUTOCOMMIT",
+                # Nothing to undo after a read.
+                "pool_reset_on_return": None,
+                "connect_args": {
+                    "connect_timeout": 5,
+                    # Else Postgres would plan a prepared statement anew for each set of values.
+                    "options": "-c plan_cache_mode=force_generic_plan",
+                },
+            }
         },
         "JWT_SECRET_KEY": settings.jwt_secret_key,
         "RATELIMIT_STORAGE_URI": settings.redis_url or "memory://",
@@ -85,12 +115,5 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
         "OPENAPI_VERSION": "3.1.0",
         "OPENAPI_URL_PREFIX": "/",
         "OPENAPI_JSON_PATH": "openapi.json",
-        "API_SPEC_OPTIONS": {
-            "components": {
-                "securitySchemes": {
-                    "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-                    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-                }
-            }
-        },
+        "API_SPEC_OPTIONS": {"components": {"securitySchemes": SECURITY_SCHEMES}},
     }

@@ -1,12 +1,15 @@
 """The ``flask`` commands: users, organizations, keys, the worker, health."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 import structlog
 from flask import Flask, current_app
 from flask.cli import AppGroup
+from sqlalchemy.exc import DBAPIError
 
 from crm.errors import CRMError
 from crm.queue import run_worker
@@ -20,15 +23,33 @@ _organization = click.option(
 )
 
 
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except CRMError as error:
+        raise click.ClickException(error.message) from error
+    except DBAPIError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise click.ClickException(f"The database cannot be used: {reason}") from error
+
+
 class _Group(AppGroup):
     """Commands whose errors are one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
+        """Run one of the commands."""
+        with _errors_in_one_line():
             return super().invoke(ctx)
-        except CRMError as error:
-            raise click.ClickException(error.message) from error
+
+
+class _Command(click.Command):
+    """A command whose errors are one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _errors_in_one_line():
+            return super().invoke(ctx)
 
 
 users = _Group("users", help="People who sign in.")
@@ -87,7 +108,7 @@ def revoke_key(prefix: str) -> None:
     click.echo("The key is refused from now on.")
 
 
-@click.command("worker")
+@click.command("worker", cls=_Command)
 def worker() -> None:
     """Work on background jobs until stopped: pushes to HubSpot, and what is scheduled."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -110,7 +131,7 @@ def worker() -> None:
     run_worker(settings.database_url, concurrency=settings.worker_concurrency, around=within_app)
 
 
-@click.command("health")
+@click.command("health", cls=_Command)
 def check_health() -> None:
     """Exit with 0 if the dependencies are up and a worker is alive, else with 1."""
     found = health.check()

@@ -131,16 +131,23 @@ def load_settings(
     Raises:
         ConfigError: a value is malformed, or production lacks a secret; one line that names it.
     """
-    defaults = dotenv_values(project / ".env")
+    defaults = _read(project / ".env")
     strongest = os.environ if environ is None else environ
     # The flask command copies .env into the environment, where it would beat .env.local.
     strongest = {name: value for name, value in strongest.items() if defaults.get(name) != value}
-    given = _set(defaults) | _set(dotenv_values(project / ".env.local")) | _set(strongest)
+    given = _set(defaults) | _set(_read(project / ".env.local")) | _set(strongest)
     settings = _parse(given)
     if embedded and not settings.is_production:
-        settings = _parse(_set(dotenv_values(settings.data_folder / EMBEDDED_FILE)) | given)
+        settings = _parse(_set(_read(settings.data_folder / EMBEDDED_FILE)) | given)
     _refuse_unsafe_production(settings)
     return settings
+
+
+def _read(file: Path) -> dict[str, str | None]:
+    try:
+        return dotenv_values(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from error
 
 
 def _set(source: Mapping[str, str | None]) -> dict[str, str]:

@@ -1,7 +1,14 @@
-"""The Flask extensions, unbound until ``create_app`` binds them; and the one way to commit."""
+"""The Flask extensions, unbound until ``create_app`` binds them.
 
-from collections.abc import Iterator
+And the two ways to the database: ``transaction`` for everything that writes, ``read`` for the few
+reads that nearly every request makes.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
 
 from flask import current_app, g
 from flask_jwt_extended import JWTManager
@@ -10,6 +17,7 @@ from flask_limiter.util import get_remote_address
 from flask_migrate import Migrate
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
+from psycopg2 import InterfaceError, OperationalError
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase, Session
 
@@ -58,3 +66,54 @@ def transaction() -> Iterator[Session]:
     except BaseException:
         db.session.rollback()
         raise
+
+
+READS = "reads"
+"""The engine of ``read``: connections of its own, without transactions."""
+
+_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
+
+
+def read(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that reads and depends on nothing else of this request.
+
+    Postgres plans it once for each connection and keeps the plan, so there must be few different
+    statements; parameters are written ``:name``. A connection that was lost, as in a restart of
+    Postgres, is replaced and the statement done again.
+    """
+    name, prepare, execute, names = _prepared(statement)
+    values = [parameters[each] for each in names]
+    try:
+        return _read_once(name, prepare, execute, values)
+    except (OperationalError, InterfaceError):
+        db.engines[READS].dispose()
+        return _read_once(name, prepare, execute, values)
+
+
+def _read_once(name: str, prepare: str, execute: str, values: list[Any]) -> list[tuple[Any, ...]]:
+    connection = db.engines[READS].raw_connection()
+    try:
+        cursor = connection.cursor()
+        if name not in connection.info:
+            cursor.execute(prepare)
+            connection.info[name] = True
+        cursor.execute(execute, values)
+        rows = [*cursor.fetchall()]
+        cursor.close()
+    except (OperationalError, InterfaceError):
+        connection.invalidate()
+        raise
+    else:
+        return rows
+    finally:
+        connection.close()
+
+
+@lru_cache
+def _prepared(statement: str) -> tuple[str, str, str, list[str]]:
+    """A name, PREPARE, EXECUTE, and the names of the parameters in their order."""
+    names = list(dict.fromkeys(_PARAMETER.findall(statement)))
+    numbered = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
+    name = f"read_{abs(hash(statement))}"
+    placeholders = f"({', '.join(['%s'] * len(names))})" if names else ""
+    return name, f"PREPARE {name} AS {numbered}", f"EXECUTE {name}{placeholders}", names

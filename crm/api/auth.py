@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from crm.api.blueprints import APIBlueprint
 from crm.api.guards import (
     Guard,
     current_caller,
@@ -19,7 +20,6 @@ from crm.api.schemas.accounts import (
     SignedInSchema,
     properties_of,
 )
-from crm.api.schemas.inputs import APIBlueprint
 from crm.objects import CONTACTS, DEALS, TICKETS
 from crm.services import accounts, sign_ins
 from crm.services.accounts import NewDeal
@@ -32,6 +32,9 @@ bp = APIBlueprint("auth", __name__, description="Accounts")
 @limit_sign_in
 @bp.arguments(RegistrationInput)
 @bp.response(201, RegisteredSchema)
+@bp.alt_response(403, "FORBIDDEN")
+@bp.alt_response(409, "CONFLICT")
+@bp.alt_response(413, "REQUEST_ENTITY_TOO_LARGE")
 def register(given: dict[str, Any]) -> dict[str, Any]:
     """Make an account, and bring the person with deals and tickets to HubSpot."""
     password, deals = given.pop("password"), given.pop("deals")
@@ -55,6 +58,7 @@ def register(given: dict[str, Any]) -> dict[str, Any]:
 @limit_sign_in
 @bp.arguments(LoginInput)
 @bp.response(200, SignedInSchema)
+@bp.alt_response(401, "UNAUTHORIZED")
 def login(given: dict[str, str]) -> dict[str, Any]:
     """Sign in."""
     tokens = sign_ins.login(email=given["email"], password=given["password"])

@@ -4,10 +4,10 @@ from typing import Any
 
 from flask import Response
 
+from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, current_caller, guarded
 from crm.api.pages import page_response
 from crm.api.schemas.contacts import ContactPageSchema, ContactQueryInput
-from crm.api.schemas.inputs import APIBlueprint
 from crm.services import contacts
 from crm.services.contacts import FILTERS, ContactQuery
 
@@ -16,7 +16,7 @@ bp = APIBlueprint("contacts", __name__, url_prefix="/contacts", description="Con
 
 @bp.get("")
 @guarded(Guard.MEMBER)
-@bp.arguments(ContactQueryInput, location="query")
+@bp.arguments(ContactQueryInput(), location="query")
 @bp.response(200, ContactPageSchema)
 def list_contacts(given: dict[str, Any]) -> Response:
     """A page of contacts from the mirror, the newest first unless sorted."""

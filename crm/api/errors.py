@@ -6,12 +6,17 @@ from typing import Any
 
 import orjson
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from crm.errors import CRMError
+from crm.api.schemas.outputs import ErrorSchema
+from crm.errors import ConfigError, CRMError
+from crm.extensions import api
 
 log = structlog.get_logger(__name__)
+
+# What the document says of every error.
+api.ERROR_SCHEMA = ErrorSchema
 
 _CODES = {
     400: "VALIDATION_ERROR",
@@ -21,6 +26,7 @@ _CODES = {
     413: "PAYLOAD_TOO_LARGE",
     415: "VALIDATION_ERROR",
     429: "RATE_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
 }
 _MESSAGES = {
     400: "Validation error",
@@ -28,6 +34,8 @@ _MESSAGES = {
     413: "The body is larger than 1 MiB",
     500: "Internal server error",
 }
+
+_MOST_TO_READ_ON = 16 * 1024 * 1024
 
 
 def register_errors(app: Flask) -> None:
@@ -38,6 +46,8 @@ def register_errors(app: Flask) -> None:
 
 
 def _answer_ours(error: CRMError) -> Response:
+    if isinstance(error, ConfigError):
+        return _answer_unexpected(error)
     if error.status >= 500:
         log.error("request failed", error_code=error.error_code, reason=error.message)
     return _answer(
@@ -55,6 +65,8 @@ def _answer_http(error: HTTPException) -> Response:
         message = f"ratelimit exceeded {error.description}"
     else:
         message = _MESSAGES.get(status) or HTTPStatus(status).phrase
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        _take_the_rest()
     code = _CODES.get(status) or HTTPStatus(status).name
     answer = _answer(status, code, message)
     # Such as Allow on a 405.
@@ -62,6 +74,15 @@ def _answer_http(error: HTTPException) -> Response:
         if name.lower() not in ("content-type", "content-length"):
             answer.headers[name] = value
     return answer
+
+
+def _take_the_rest() -> None:
+    """Read on for a while: a caller who is still sending would never see the answer."""
+    if not request.environ.get("wsgi.input_terminated"):
+        return  # Reading might wait for ever.
+    body, left = request.environ["wsgi.input"], _MOST_TO_READ_ON
+    while left > 0 and (piece := body.read(64 * 1024)):
+        left -= len(piece)
 
 
 def _answer_unexpected(error: Exception) -> Response:

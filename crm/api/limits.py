@@ -1,16 +1,31 @@
 """Rate limits: everyone's default comes from the settings, some routes have a tighter one."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, current_app
+from flask_limiter.util import get_remote_address
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from crm.extensions import limiter
 
+# A Redis that is down or hangs costs the requests that find out this long; the others nothing,
+# since each process then counts by itself and looks only now and then whether Redis is back.
+_PATIENCE_WITH_REDIS = {
+    "socket_connect_timeout": 0.5,
+    "socket_timeout": 0.5,
+    "retry": Retry(NoBackoff(), 0),
+}
+
 
 def limit_sign_in(view: Callable[..., Any]) -> Callable[..., Any]:
-    """For routes at which passwords can be guessed, or accounts made in masses."""
-    return limiter.limit(_sign_in_rate)(view)
+    """For routes at which passwords can be guessed, or accounts made in masses.
+
+    Counted by address alone: an account, which anybody may make, must not buy more guesses.
+    """
+    return limiter.limit(_sign_in_rate, key_func=get_remote_address)(view)
 
 
 def init_limits(app: Flask) -> None:
@@ -19,10 +34,11 @@ def init_limits(app: Flask) -> None:
     # Registered before the limiter's own, so that it runs after that one.
     @app.after_request
     def ask_to_wait_only_when_refused(response: Response) -> Response:
-        if response.status_code < 400:
+        if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             response.headers.pop("Retry-After", None)
         return response
 
+    app.config["RATELIMIT_STORAGE_OPTIONS"] = _PATIENCE_WITH_REDIS
     limiter.init_app(app)
 
 

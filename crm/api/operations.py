@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, guarded
-from crm.api.schemas.inputs import APIBlueprint
 from crm.api.schemas.operations import HealthSchema
 from crm.services import health
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, guarded
-from crm.api.schemas.inputs import APIBlueprint
 from crm.api.schemas.pipelines import PipelineQueryInput, PipelinesSchema
 from crm.services import pipelines
 from crm.services.portals import get_default_portal_id
@@ -15,6 +15,8 @@ bp = APIBlueprint("pipelines", __name__, url_prefix="/contacts/pipelines", descr
 @guarded(Guard.PUBLIC)
 @bp.arguments(PipelineQueryInput, location="query")
 @bp.response(200, PipelinesSchema)
+@bp.alt_response(502, "BAD_GATEWAY")
+@bp.alt_response(503, "SERVICE_UNAVAILABLE")
 def list_pipelines(given: dict[str, str]) -> dict[str, Any]:
     """The pipelines of tickets or deals with their stages, for a registration to choose from."""
     object_type = given["object_type"]

@@ -8,10 +8,17 @@ from typing import Any
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import current_app
+from marshmallow import ValidationError, validate
 from sqlalchemy import exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from crm.errors import ConflictError, ForbiddenError, NotFoundError, UserExistsError
+from crm.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    NotFoundError,
+    UserExistsError,
+)
 from crm.extensions import db, transaction
 from crm.models import Organization, Portal, User
 from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
@@ -21,6 +28,7 @@ from crm.services.push import enqueue_push
 from crm.services.records import NewRecord, Properties
 
 ROLES = ("user", "admin")
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
 
 _hasher = PasswordHasher()
 
@@ -77,9 +85,15 @@ def create_user(*, email: str, password: str, role: str, organization: str) -> N
     """Make a user of an organization, without a contact.
 
     Raises:
+        InvalidInputError: an e-mail or a password that nobody could sign in with.
         NotFoundError: there is no such organization.
         UserExistsError: the e-mail is taken.
     """
+    try:
+        validate.Email()(email)
+        validate.Length(min=SHORTEST_PASSWORD, max=LONGEST_PASSWORD)(password)
+    except ValidationError as error:
+        raise InvalidInputError(f"E-mail or password: {error.messages[0]}") from error
     organization_id, _ = _organization(organization)
     password_hash = _hasher.hash(password)
     with transaction():
@@ -107,8 +121,11 @@ def create_organization(name: str) -> None:
     """Make an organization and its portal, which is not connected yet.
 
     Raises:
+        InvalidInputError: no name.
         ConflictError: the name is taken.
     """
+    if not name.strip():
+        raise InvalidInputError("An organization needs a name")
     with transaction() as session:
         statement = insert(Organization).values(name=name).on_conflict_do_nothing()
         organization_id = session.scalar(statement.returning(Organization.id))

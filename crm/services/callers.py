@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from crm.extensions import db
-from crm.models import ApiKey, Portal, SignIn, User
+from crm.extensions import db, read
+from crm.models import ApiKey, Portal
 from crm.services.api_keys import digest_of
 
 _NO_CONTACT = 0
@@ -34,26 +34,21 @@ class Caller:
         return self.contact_id or _NO_CONTACT
 
 
-_SIGNED_IN = (
-    select(
-        User.organization_id,
-        Portal.id.label("portal_id"),
-        User.role,
-        User.id.label("user_id"),
-        User.contact_id,
-    )
-    .join(SignIn, SignIn.user_id == User.id)
-    .join(Portal, Portal.organization_id == User.organization_id)
-    .where(SignIn.ended_at.is_(None), SignIn.expires_at > func.now())
-)
+_SIGNED_IN = """
+    SELECT users.organization_id, portals.id, users.role, users.id, users.contact_id
+    FROM sign_ins
+    JOIN users ON users.id = sign_ins.user_id
+    JOIN portals ON portals.organization_id = users.organization_id
+    WHERE sign_ins.id = CAST(:sign_in_id AS uuid)
+        AND sign_ins.ended_at IS NULL AND sign_ins.expires_at > now()
+"""
 
 
 def find_signed_in(user_id: int, sign_in_id: UUID) -> Caller | None:
     """The user of a sign-in that has not ended."""
-    row = db.session.execute(
-        _SIGNED_IN.where(SignIn.id == sign_in_id, User.id == user_id)
-    ).one_or_none()
-    return Caller(*row) if row else None
+    rows = read(_SIGNED_IN, {"sign_in_id": str(sign_in_id)})
+    caller = Caller(*rows[0]) if rows else None
+    return caller if caller and caller.user_id == user_id else None
 
 
 def find_key_holder(key: str) -> Caller | None:

@@ -73,13 +73,13 @@ def refresh(*, sign_in_id: UUID, refresh_id: UUID) -> Tokens:
         )
         if sign_in is None:
             raise TokenError
-        rotated = _rotate(sign_in, refresh_id, now=datetime.now(UTC))
-        if rotated is None:
-            log.warning("refresh token used twice", user_id=sign_in.user_id)
+        user_id, newest_id = sign_in.user_id, _rotate(sign_in, refresh_id, now=datetime.now(UTC))
+        if newest_id is None:
+            log.warning("refresh token used twice", user_id=user_id)
             sign_in.ended_at = datetime.now(UTC)
-    if rotated is None:
+    if newest_id is None:
         raise TokenError
-    return _tokens(rotated.user_id, rotated.id, rotated.refresh_id)
+    return _tokens(user_id, sign_in_id, newest_id)
 
 
 def logout(sign_in_id: UUID) -> None:
@@ -98,14 +98,16 @@ def forget_ended() -> None:
         session.execute(delete(SignIn).where(SignIn.expires_at < func.now()))
 
 
-def _rotate(sign_in: SignIn, refresh_id: UUID, *, now: datetime) -> SignIn | None:
+def _rotate(sign_in: SignIn, refresh_id: UUID, *, now: datetime) -> UUID | None:
+    """The id of the refresh token to give now; None if the given one was used up before."""
     if refresh_id == sign_in.refresh_id:
         sign_in.previous_refresh_id = refresh_id
         sign_in.refreshed_at = now
+        sign_in.refresh_id = uuid4()
     elif refresh_id != sign_in.previous_refresh_id or sign_in.refreshed_at < now - _GRACE:
         return None
-    sign_in.refresh_id = uuid4()
-    return sign_in
+    # Within the grace the same again: whichever answer arrives, its token is the newest.
+    return sign_in.refresh_id
 
 
 def _tokens(user_id: int, sign_in_id: UUID, refresh_id: UUID) -> Tokens:

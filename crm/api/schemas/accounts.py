@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from crm.api.schemas.contacts import ContactSchema
-from crm.api.schemas.inputs import EmailAddress, Input, Line, Lines, MomentText, NumberText
+from crm.api.schemas.inputs import EmailAddress, Few, Input, Line, Lines, MomentText, NumberText
+from crm.api.schemas.outputs import Moment
 from crm.objects import ObjectType
+from crm.services.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
 
 MOST_DEALS = 100
 MOST_TICKETS = 100
@@ -33,29 +35,27 @@ class DealInput(Input):
     description = Lines(longest=65_536)
     pipeline = Line()
     closedate = MomentText()
-    tickets = fields.List(
-        fields.Nested(TicketInput), load_default=list, validate=validate.Length(max=MOST_TICKETS)
-    )
+    tickets = Few(TicketInput, most=MOST_TICKETS, load_default=list)
 
 
 class RegistrationInput(Input):
     """A person, and the deals and tickets that HubSpot shall get."""
 
     email = EmailAddress(required=True)
-    password = Lines(required=True, shortest=6, longest=128, load_only=True)
+    password = Lines(
+        required=True, shortest=SHORTEST_PASSWORD, longest=LONGEST_PASSWORD, load_only=True
+    )
     firstname = Line(required=True, shortest=1)
     lastname = Line(required=True, shortest=1)
     phone = Line(longest=64)
-    deals = fields.List(
-        fields.Nested(DealInput), load_default=list, validate=validate.Length(max=MOST_DEALS)
-    )
+    deals = Few(DealInput, most=MOST_DEALS, load_default=list)
 
 
 class LoginInput(Input):
     """What a person signs in with."""
 
     email = EmailAddress(required=True)
-    password = Lines(required=True, longest=128, load_only=True)
+    password = Lines(required=True, longest=LONGEST_PASSWORD, load_only=True)
 
 
 class RegisteredSchema(Schema):
@@ -92,7 +92,7 @@ class AccountSchema(Schema):
     email = fields.String(required=True)
     role = fields.String(required=True)
     organization = fields.String(required=True)
-    created_at = fields.AwareDateTime(required=True, format="iso")
+    created_at = Moment(required=True)
     contact = fields.Nested(ContactSchema, allow_none=True)
 
 

@@ -6,7 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from crm.api.schemas.inputs import EmailAddress, Input, Line
 from crm.objects import CONTACTS, DEALS, TICKETS, ObjectType
-from crm.services.contacts import FILTERS, SORTS
+from crm.services.contacts import FILTERS, MOST, SORTS
 
 
 def _node(object_type: ObjectType, **inside: fields.Field[Any]) -> type[Schema]:
@@ -46,8 +46,8 @@ class ContactPageSchema(Schema):
 
 
 class _ContactPageInput(Input):
-    limit = fields.Integer(load_default=10, validate=validate.Range(min=1, max=100))
-    cursor = Line(longest=1000)
+    limit = fields.Integer(load_default=10, validate=validate.Range(min=1, max=MOST))
+    cursor = Line(longest=2000)
     q = Line(load_default="", longest=200)
     sort = Line(
         load_default="",

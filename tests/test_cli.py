@@ -1,0 +1,183 @@
+"""The flask commands, as somebody at a terminal runs them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from crm.config import PROJECT
+from tests.conftest import PASSWORD, free_port
+
+
+@pytest.fixture
+def run(app):
+    """Runs a command; returns exit code, standard output and standard error."""
+    runner = app.test_cli_runner()
+
+    def do(*arguments, answers=None):
+        result = runner.invoke(args=arguments, input=answers)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.exit_code, result.stdout, result.stderr
+
+    return do
+
+
+def test_a_made_user_may_sign_in(run, client):
+    code, out, _ = run("users", "create", "Ada@Example.com", "--password", PASSWORD)
+
+    answer = client.post("/login", json={"email": "ada@example.com", "password": PASSWORD})
+    assert (code, out) == (0, "Ada@Example.com may sign in as user.\n")
+    assert answer.status_code == 200
+
+
+def test_a_password_is_asked_for_and_not_shown(run, client):
+    code, out, _ = run("users", "create", "ada@example.com", answers=f"{PASSWORD}\n{PASSWORD}\n")
+
+    assert code == 0
+    assert PASSWORD not in out
+    answer = client.post("/login", json={"email": "ada@example.com", "password": PASSWORD})
+    assert answer.status_code == 200
+
+
+def test_a_made_admin_and_a_promoted_user_are_admins(run, client):
+    run("users", "create", "ada@example.com", "--password", PASSWORD, "--role", "admin")
+    run("users", "create", "bob@example.com", "--password", PASSWORD)
+    run("users", "promote", "BOB@example.com")
+
+    assert [_me(client, name)["role"] for name in ("ada", "bob")] == ["admin", "admin"]
+
+
+def test_a_user_is_made_in_the_organization_that_is_named(run, client):
+    run("organizations", "create", "Other")
+    run("users", "create", "ada@example.com", "--password", PASSWORD, "--organization", "Other")
+
+    assert _me(client, "ada")["organization"] == "Other"
+
+
+def test_a_made_key_works_until_it_is_revoked(run, client):
+    _, out, _ = run("keys", "create", "billing")
+    headers = {"X-API-Key": out.strip()}
+    before = client.get("/contacts", headers=headers).status_code
+
+    code, _, _ = run("keys", "revoke", out.strip()[:12])
+
+    assert code == 0
+    assert [before, client.get("/contacts", headers=headers).status_code] == [200, 401]
+
+
+def test_keys_are_listed_by_how_they_begin_and_never_whole(run):
+    run("organizations", "create", "Other")
+    first, second = (
+        run("keys", "create", name, "--organization", organization)[1].strip()
+        for name, organization in (("billing", "Default"), ("shop", "Other"))
+    )
+    run("keys", "revoke", second)
+
+    _, out, _ = run("keys", "list")
+
+    lines = out.splitlines()
+    assert lines[0] == f"{first[:12]}…  Default  billing  in force"
+    assert lines[1].startswith(f"{second[:12]}…  Other  shop  revoked 20")
+    assert first not in out
+
+
+def test_health_says_what_is_up_and_fails_without_a_worker(run):
+    code, out, _ = run("health")
+
+    assert out.splitlines() == ["database: up", "redis_cache: not configured", "worker: down"]
+    assert code == 1
+
+
+PROBLEMS = [
+    (("users", "promote", "nobody@example.com"), "No user has the e-mail nobody@example.com"),
+    (
+        ("users", "create", "a@example.com", "--password", PASSWORD, "--organization", "None"),
+        "There is no organization None",
+    ),
+    (("users", "create", "nonsense", "--password", PASSWORD), "Not a valid email address"),
+    (("users", "create", "a@example.com", "--password", "short"), "Length must be between"),
+    (("users", "create", "a@example.com", "--password", "x" * 129), "Length must be between"),
+    (("users", "create", "there@example.com", "--password", PASSWORD), "User already exists"),
+    (("users", "create", "THERE@Example.com", "--password", PASSWORD), "User already exists"),
+    (("organizations", "create", "Default"), "There is an organization Default already"),
+    (("organizations", "create", " "), "An organization needs a name"),
+    (("keys", "create", "x", "--organization", "None"), "There is no organization None"),
+    (("keys", "revoke", "crm_12345678"), "No key in force begins with crm_12345678"),
+    (("keys", "revoke", ""), "No key in force begins with"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"), PROBLEMS, ids=[" ".join(a)[:50] for a, _ in PROBLEMS]
+)
+def test_a_problem_is_one_line_and_exit_code_1(run, arguments, sentence):
+    run("users", "create", "there@example.com", "--password", PASSWORD)
+
+    code, out, err = run(*arguments)
+
+    assert code == 1
+    assert out == ""
+    assert err.startswith("Error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_a_key_cannot_be_revoked_twice(run):
+    _, key, _ = run("keys", "create", "billing")
+    run("keys", "revoke", key.strip())
+
+    assert run("keys", "revoke", key.strip())[0] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("users", "create", "a@example.com", "--password", PASSWORD),
+        ("keys", "list"),
+        ("worker",),
+    ],
+    ids=" ".join,
+)
+def test_a_database_that_is_down_is_one_line_and_exit_code_1(arguments):
+    url = f"postgresql://crm:hunter2@127.0.0.1:{free_port()}/crm"
+
+    result = _flask(*arguments, DATABASE_URL=url)
+
+    assert result.returncode == 1
+    assert "The database cannot be used: " in result.stderr
+    assert "Connection refused" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_health_without_a_database_says_so_and_fails():
+    result = _flask("health", DATABASE_URL=f"postgresql://crm@127.0.0.1:{free_port()}/crm")
+
+    assert result.returncode == 1
+    assert "database: down" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_unusable_settings_are_one_line_and_exit_code_1():
+    result = _flask("keys", "list", FLASK_ENV="production", DATABASE_URL="postgresql://crm@db/crm")
+
+    assert result.returncode == 1
+    assert result.stderr == "Error: SECRET_KEY is not set; `make secrets` writes fresh ones\n"
+
+
+def _flask(*arguments, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "crm", *arguments],
+        cwd=PROJECT,
+        env={"PATH": os.environ["PATH"], "HUBSPOT_PRIVATE_APP_TOKEN": "x", **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _me(client, name):
+    answer = client.post("/login", json={"email": f"{name}@example.com", "password": PASSWORD})
+    headers = {"Authorization": f"Bearer {answer.json['data']['access_token']}"}
+    return client.get("/me", headers=headers).json["data"]

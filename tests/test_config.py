@@ -1,0 +1,232 @@
+"""Settings: which source wins, what is refused, and what is never shown."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from crm.config import EMBEDDED_FILE, PROJECT, load_settings
+from crm.errors import ConfigError
+
+GOOD = {
+    "FLASK_ENV": "production",
+    "DATABASE_URL": "postgresql://crm@db/crm",
+    "SECRET_KEY": "s" * 32,
+    "JWT_SECRET_KEY": "j" * 32,
+    "HUBSPOT_PRIVATE_APP_TOKEN": "pat-eu1-1",
+}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """Writes the files of a project folder, and reads its settings."""
+
+    def load(files=None, environ=None, embedded=True):
+        for name, lines in (files or {}).items():
+            (tmp_path / name).write_text(lines)
+        return load_settings(environ or {}, project=tmp_path, embedded=embedded)
+
+    return load
+
+
+def test_the_environment_wins_over_env_local_which_wins_over_env(project):
+    files = {
+        ".env": "PORT=1\nSANDBOX_PORT=1\nLOG_LEVEL=DEBUG",
+        ".env.local": "PORT=2\nSANDBOX_PORT=2",
+    }
+
+    settings = project(files, {"PORT": "3"})
+
+    assert (settings.port, settings.sandbox_port, settings.log_level) == (3, 2, "DEBUG")
+
+
+def test_an_empty_value_counts_as_not_set(project):
+    settings = project({".env": "PORT=1", ".env.local": "PORT="}, {"PORT": "", "LOG_LEVEL": ""})
+
+    assert (settings.port, settings.log_level) == (1, "INFO")
+
+
+def test_what_flask_copied_from_env_into_the_environment_does_not_beat_env_local(project):
+    files = {".env": "REGISTRATION=open", ".env.local": "REGISTRATION=closed"}
+
+    assert project(files, {"REGISTRATION": "open"}).registration == "closed"
+
+
+def test_a_flask_command_really_sees_env_local(tmp_path):
+    # As a user runs it: in the project's folder, where flask finds .env by itself.
+    for name, lines in {".env": "PORT=1111", ".env.local": "PORT=2222"}.items():
+        (tmp_path / name).write_text(lines)
+    (tmp_path / "shown.py").write_text(
+        "from pathlib import Path\n"
+        "from flask import Flask\n"
+        "from crm.config import load_settings\n"
+        "app = Flask('shown')\n"
+        "port = load_settings(project=Path('.'), embedded=False).port\n"
+        "app.cli.command('show')(lambda: print('port', port))\n"
+    )
+
+    shown = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "shown", "show"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert shown.stdout == "port 2222\n"
+
+
+def test_what_run_py_wrote_about_its_parts_is_the_weakest(project, tmp_path):
+    (tmp_path / "data").mkdir()
+    files = {
+        ".env": f"DATA_DIR={tmp_path / 'data'}",
+        f"data/{EMBEDDED_FILE}": "DATABASE_URL=postgresql://embedded/crm\nPORT=5",
+    }
+
+    assert project(files).database_url == "postgresql://embedded/crm"
+    assert project(files).port == 5
+    assert project(files, {"PORT": "6"}).port == 6
+    assert project(files, embedded=False).port == 4012
+
+
+def test_production_does_not_look_at_embedded_parts(project, tmp_path):
+    files = {EMBEDDED_FILE: "DATABASE_URL=postgresql://embedded/crm"}
+
+    with pytest.raises(ConfigError, match="DATABASE_URL"):
+        project(files, GOOD | {"DATABASE_URL": "", "DATA_DIR": str(tmp_path)})
+
+
+MALFORMED = [
+    ("PORT", "http"),
+    ("PORT", "0"),
+    ("PORT", "65536"),
+    ("PORT", "4012.5"),
+    ("SANDBOX_PORT", "-1"),
+    ("FLASK_ENV", "prod"),
+    ("DATABASE_URL", "mysql://crm@db/crm"),
+    ("DATABASE_URL", "db.example.com"),
+    ("REDIS_URL", "localhost:6379"),
+    ("HUBSPOT_API_URL", "api.hubapi.com"),
+    ("HUBSPOT_API_VERSION", "v4"),
+    ("HUBSPOT_API_VERSION", "2026"),
+    ("WEB_CONCURRENCY", "0"),
+    ("WEB_CONCURRENCY", "many"),
+    ("WORKER_CONCURRENCY", "-4"),
+    ("REGISTRATION", "maybe"),
+    ("CONTACTS_VISIBLE_TO_USERS", "none"),
+    ("RATE_LIMIT", "a lot"),
+    ("RATE_LIMIT", "10"),
+    ("RATE_LIMIT_SIGN_IN", "ten per minute"),
+    ("TRUSTED_PROXIES", "all"),
+    ("LOG_LEVEL", "verbose"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), MALFORMED)
+def test_a_malformed_value_is_one_line_that_names_the_variable(project, name, value):
+    with pytest.raises(ConfigError) as caught:
+        project(environ={name: value})
+
+    assert caught.value.message.startswith(f"{name}: ")
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://a:b@db/crm", "postgres://a:b@db:5432/crm?sslmode=require", "postgresql:///crm"],
+)
+def test_a_database_address_reaches_sqlalchemy_with_its_driver(project, address):
+    settings = project(environ={"DATABASE_URL": address})
+
+    assert settings.sqlalchemy_url == "postgresql+psycopg2" + address[address.index("://") :]
+
+
+def test_a_file_that_cannot_be_read_is_one_line_that_names_it(tmp_path):
+    (tmp_path / ".env.local").write_bytes(b"SECRET_KEY=\xff\xfe")
+
+    with pytest.raises(ConfigError, match=r"\.env\.local cannot be read"):
+        load_settings({}, project=tmp_path)
+
+
+UNSAFE = [
+    ({"SECRET_KEY": ""}, "SECRET_KEY"),
+    ({"JWT_SECRET_KEY": ""}, "JWT_SECRET_KEY"),
+    ({"SECRET_KEY": "s" * 31}, "SECRET_KEY"),
+    ({"JWT_SECRET_KEY": "j" * 31}, "JWT_SECRET_KEY"),
+    ({"SECRET_KEY": "change-me-" * 5}, "SECRET_KEY"),
+    ({"JWT_SECRET_KEY": "your-Secret-Key-" * 3}, "JWT_SECRET_KEY"),
+    ({"DATABASE_URL": ""}, "DATABASE_URL"),
+    ({"WEB_CONCURRENCY": "2"}, "REDIS_URL"),
+]
+
+
+@pytest.mark.parametrize(("changes", "named"), UNSAFE)
+def test_production_refuses_what_is_unsafe_and_says_which(project, changes, named):
+    with pytest.raises(ConfigError) as caught:
+        project(environ=GOOD | changes)
+
+    assert caught.value.message.startswith(named)
+    assert all(value not in caught.value.message for value in changes.values() if len(value) > 8)
+
+
+def test_production_starts_with_everything_set(project):
+    settings = project(environ=GOOD | {"WEB_CONCURRENCY": "2", "REDIS_URL": "redis://redis/0"})
+
+    assert settings.is_production
+
+
+def test_development_needs_nothing(project):
+    assert project().flask_env == "development"
+
+
+def test_the_committed_env_file_is_harmless_and_complete():
+    lines = (PROJECT / ".env").read_text().splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    settings = load_settings(given, embedded=False)
+
+    assert {name.lower() for name in given} == set(vars(settings))
+    assert settings == load_settings({}, project=PROJECT / "nowhere", embedded=False)
+    assert not any(value for name, value in given.items() if "SECRET" in name or "TOKEN" in name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, True),
+        ({"REGISTRATION": "closed"}, False),
+        ({"CONTACTS_VISIBLE_TO_USERS": "own"}, False),
+        ({"FLASK_ENV": "development"}, False),
+    ],
+    ids=str,
+)
+def test_production_warns_when_whoever_registers_reads_every_contact(project, changes, warned):
+    warnings = project(environ=GOOD | changes).warnings()
+
+    assert any("CONTACTS_VISIBLE_TO_USERS=all" in each for each in warnings) is warned
+
+
+def test_production_warns_without_a_portal(project):
+    warnings = project(environ=GOOD | {"HUBSPOT_PRIVATE_APP_TOKEN": ""}).warnings()
+
+    assert any("HUBSPOT_PRIVATE_APP_TOKEN" in each for each in warnings)
+
+
+def test_settings_never_show_a_secret(project):
+    secrets = {
+        "SECRET_KEY": "secret-1-" * 4,
+        "JWT_SECRET_KEY": "secret-2-" * 4,
+        "DATABASE_URL": "postgresql://crm:{}@db/crm".format("secret-3"),
+        "REDIS_URL": "redis://:secret-4@redis/0",
+        "HUBSPOT_PRIVATE_APP_TOKEN": "secret-5",
+    }
+
+    settings = project(environ=secrets)
+
+    assert "secret-" not in repr(settings) + str(settings)
+
+
+def test_settings_cannot_be_changed(project):
+    with pytest.raises(AttributeError):
+        project().port = 1
