@@ -1,7 +1,8 @@
 """HubSpot's answers as values and errors: the one place where a status becomes a class."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -24,6 +25,7 @@ Answer = TypeVar("Answer")
 
 _EXISTING_ID = re.compile(r"Existing ID: (\d+)")
 _LONGEST_QUOTE = 500
+_LONGEST_PAUSE = 24 * 3600.0
 
 _BY_STATUS: Mapping[int, type[HubSpotError]] = {
     400: HubSpotRefusedError,
@@ -31,6 +33,9 @@ _BY_STATUS: Mapping[int, type[HubSpotError]] = {
     403: HubSpotScopeError,
     404: HubSpotNotFoundError,
     409: HubSpotConflictError,
+    413: HubSpotRefusedError,
+    414: HubSpotRefusedError,
+    422: HubSpotRefusedError,
     423: HubSpotUnavailableError,
     429: HubSpotRateLimitError,
     477: HubSpotUnavailableError,
@@ -60,7 +65,9 @@ class HubSpotRecord:
         """Read HubSpot's SimplePublicObject; ids become strings, whichever way they came."""
         return cls(
             id=str(body["id"]),
-            properties=body.get("properties") or {},
+            properties={
+                name: _value(value) for name, value in (body.get("properties") or {}).items()
+            },
             created_at=parse_time(body.get("createdAt")),
             updated_at=parse_time(body.get("updatedAt")),
             trace_id=_only(body.get("objectWriteTraceId")),
@@ -88,6 +95,17 @@ class BatchOutcome(Generic[Key, Answer]):
         self.refused |= other.refused
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around the reading of an answer: one of an undocumented shape becomes a ``HubSpotError``."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise HubSpotError(
+            f"HubSpot's answer has another shape than documented ({error!r})"
+        ) from error
+
+
 def parse_time(value: Any) -> datetime | None:
     """HubSpot's times: ISO 8601 in UTC, with milliseconds unless they are zero."""
     return datetime.fromisoformat(value) if isinstance(value, str) and value else None
@@ -99,7 +117,7 @@ def batch_from(body: Any) -> BatchAnswer:
         raise HubSpotError("HubSpot answered a batch without results")
     return BatchAnswer(
         results=body["results"],
-        errors=[_row_error(each) for each in body.get("errors") or []],
+        errors=[_row_error(each) for each in _objects(body.get("errors"))],
     )
 
 
@@ -114,19 +132,20 @@ def error_from(status: int, headers: Mapping[str, str], content: bytes) -> HubSp
     body = _object(content)
     if body is None:
         text = content.decode("utf-8", "replace")[:_LONGEST_QUOTE].strip()
-        body = {"message": f"HTTP {status}: {text}" if status < 500 else f"HTTP {status}"}
+        is_telling = status < 500 and text
+        body = {"message": f"HTTP {status}: {text}" if is_telling else f"HTTP {status}"}
     error_class = _BY_STATUS.get(status, HubSpotUnavailableError if status >= 500 else HubSpotError)
     error = _error(error_class, body, headers.get("x-hubspot-correlation-id"))
     if isinstance(error, HubSpotUnavailableError):
         error.retry_after = _seconds(headers.get("Retry-After"))
-        error.may_pass_soon = status >= 500
+        error.may_pass_soon = status >= 500 and error.retry_after is None
     return error
 
 
 def _row_error(body: Mapping[str, Any]) -> HubSpotError:
     error_class = _BY_CATEGORY.get(str(body.get("category")), HubSpotRefusedError)
     error = _error(error_class, body, None)
-    context = body.get("context") or {}
+    context = _mapping(body.get("context"))
     error.trace_ids = _strings(context.get("objectWriteTraceId"))
     error.ids = _strings(context.get("ids")) or _strings(context.get("id"))
     return error
@@ -135,7 +154,7 @@ def _row_error(body: Mapping[str, Any]) -> HubSpotError:
 def _error(
     error_class: type[HubSpotError], body: Mapping[str, Any], correlation_id: str | None
 ) -> HubSpotError:
-    message = str(body.get("message") or "HubSpot gave no reason")
+    message = _value(body.get("message")) or "HubSpot gave no reason"
     error = error_class(
         message,
         category=body.get("category"),
@@ -151,13 +170,13 @@ def _error(
 def _property_errors(body: Mapping[str, Any], message: str) -> dict[str, str]:
     """Property name to sentence, from ``errors[]`` or from the JSON inside the message."""
     found: dict[str, str] = {}
-    for each in body.get("errors") or []:
-        for name in _strings((each.get("context") or {}).get("propertyName")):
-            found.setdefault(name, str(each.get("message")))
+    for each in _objects(body.get("errors")):
+        for name in _strings(_mapping(each.get("context")).get("propertyName")):
+            found.setdefault(name, _value(each.get("message")) or "")
     _, bracket, inside = message.partition("[")
     for each in _list(bracket + inside) if not found else []:
-        if isinstance(each, dict) and "name" in each:
-            found.setdefault(str(each["name"]), str(each.get("message")))
+        if "name" in each:
+            found.setdefault(str(each["name"]), _value(each.get("message")) or "")
     return found
 
 
@@ -169,12 +188,27 @@ def _object(content: bytes) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _list(text: str) -> list[Any]:
+def _list(text: str) -> list[dict[str, Any]]:
     try:
-        parsed = orjson.loads(text)
+        return _objects(orjson.loads(text))
     except orjson.JSONDecodeError:
         return []
-    return parsed if isinstance(parsed, list) else []
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _value(value: Any) -> str | None:
+    """A property's value as text; Postgres keeps no NUL, so none is taken over."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return text.replace("\0", "")
 
 
 def _strings(value: Any) -> list[str]:
@@ -186,4 +220,4 @@ def _only(value: Any) -> str | None:
 
 
 def _seconds(value: str | None) -> float | None:
-    return float(value) if value and value.isdigit() else None
+    return min(float(value), _LONGEST_PAUSE) if value and value.isdecimal() else None

@@ -1,8 +1,9 @@
 """Associations between records: HubSpot's associations API, v4 or dated."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from crm.hubspot.answers import BatchOutcome, batch_from
+from crm.hubspot.answers import BatchOutcome, batch_from, reading
 from crm.hubspot.client import HubSpotClient
 from crm.objects import AssociationType
 
@@ -45,10 +46,17 @@ def create(
     answer = batch_from(body)
     if not answer.errors:
         return BatchOutcome(done=dict.fromkeys(pairs))
-    # HubSpot mixes strings and numbers in one answer.
-    named = {(str(each["fromObjectId"]), str(each["toObjectId"])) for each in answer.results}
+    with reading():
+        named = {_pair(each) for each in answer.results}
     outcome: BatchOutcome[Pair, None] = BatchOutcome(done=dict.fromkeys(named & set(pairs)))
     if len(pairs) == 1 and not outcome.done:
         # The errors do not name their pairs in a way to rely on; about one alone there is no doubt.
         outcome.refused = dict.fromkeys(pairs, answer.errors[0])
     return outcome
+
+
+def _pair(result: Mapping[str, Any]) -> Pair:
+    """The pair of a result, in either of its shapes; HubSpot mixes strings and numbers."""
+    if "fromObjectId" in result:
+        return str(result["fromObjectId"]), str(result["toObjectId"])
+    return str(result["from"]["id"]), str(result["to"]["id"])

@@ -1,6 +1,7 @@
 """One client for one portal: session, timeouts, repeats, and an answer's status as an error."""
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,12 @@ import structlog
 from requests.adapters import HTTPAdapter
 
 from crm.hubspot.answers import error_from
-from crm.hubspot.errors import HubSpotError, HubSpotUnavailableError
+from crm.hubspot.errors import (
+    HubSpotAuthError,
+    HubSpotError,
+    HubSpotNotFoundError,
+    HubSpotUnavailableError,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +64,9 @@ class HubSpotClient:
         version: a dated one, or ``v3`` for the v3 and v4 paths.
         timeouts: of every call.
         pause: waits the given seconds between attempts.
+
+    Raises:
+        HubSpotAuthError: the token cannot even be sent.
     """
 
     base_url: str
@@ -66,6 +75,11 @@ class HubSpotClient:
     timeouts: Timeouts = Timeouts()
     pause: Callable[[float], None] = time.sleep
     _local: threading.local = field(default_factory=threading.local, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse a token that was mangled on its way here, without repeating it."""
+        if not re.fullmatch(r"[!-~]+", self.token):
+            raise HubSpotAuthError("The HubSpot token holds characters that no token has")
 
     def call(
         self,
@@ -102,7 +116,13 @@ class HubSpotClient:
         raise AssertionError("the loop returns or raises")
 
     def path(self, api: str, *segments: str) -> str:
-        """The path of a resource in the client's version, every segment quoted."""
+        """The path of a resource in the client's version, every segment quoted.
+
+        Raises:
+            HubSpotNotFoundError: a segment, such as an id, that would make it another path.
+        """
+        if not all(segment.strip(".") for segment in segments):
+            raise HubSpotNotFoundError
         paths = _LEGACY if self.version == "v3" else _DATED
         quoted = [quote(segment, safe="") for segment in segments]
         return "/".join([paths[api].format(version=self.version), *quoted])
@@ -131,7 +151,7 @@ class HubSpotClient:
             status=response.status_code,
             milliseconds=round((time.monotonic() - started) * 1000),
         )
-        if not response.ok:
+        if response.status_code >= 300:
             raise error_from(response.status_code, response.headers, response.content)
         return _json(response)
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from crm.hubspot.answers import reading
 from crm.hubspot.client import HubSpotClient
 
 
@@ -12,10 +13,11 @@ def list_pipelines(client: HubSpotClient, object_type: str) -> list[dict[str, An
         ``[{"id", "label", "display_order", "stages": [{"id", "label", "display_order"}]}]``.
     """
     body = client.call("GET", client.path("pipelines", object_type), repeatable=True)
-    return [
-        _shown(pipeline) | {"stages": [_shown(stage) for stage in _live(pipeline["stages"])]}
-        for pipeline in _live(body["results"])
-    ]
+    with reading():
+        return [
+            _shown(pipeline) | {"stages": [_shown(stage) for stage in _live(pipeline["stages"])]}
+            for pipeline in _live(body["results"])
+        ]
 
 
 def _live(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """Property definitions: HubSpot's properties API."""
 
+from crm.hubspot.answers import reading
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotConflictError
 from crm.objects import ObjectType
@@ -7,25 +8,30 @@ from crm.objects import ObjectType
 
 def ensure_unique_property(
     client: HubSpotClient, object_type: ObjectType, name: str, *, label: str, description: str
-) -> None:
+) -> bool:
     """Make a text property with unique values, unless the portal has one of that name.
 
     HubSpot sets ``hasUniqueValue`` at creation only (docs: properties guide), so one that exists
     without it cannot be mended from here.
+
+    Returns:
+        Whether it had to be made.
 
     Raises:
         HubSpotConflictError: a property of that name exists, but its values are not unique.
         HubSpotScopeError: the token lacks ``crm.schemas.{object type}.write``.
     """
     body = client.call("GET", client.path("properties", object_type.name), repeatable=True)
-    existing = next((each for each in body["results"] if each["name"] == name), None)
-    if existing is None:
+    with reading():
+        existing = {each["name"]: bool(each.get("hasUniqueValue")) for each in body["results"]}
+    if name not in existing:
         _create(client, object_type, name, label, description)
-    elif not existing.get("hasUniqueValue"):
+    elif not existing[name]:
         raise HubSpotConflictError(
             f"The portal has a property {name} on {object_type.name} whose values are not unique; "
             "archive or rename it in HubSpot (Settings, Properties), then try again"
         )
+    return name not in existing
 
 
 def _create(

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crm.hubspot.answers import BatchOutcome, HubSpotRecord, batch_from
+from crm.hubspot.answers import BatchOutcome, HubSpotRecord, batch_from, reading
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError
-from crm.objects import ObjectType
+from crm.objects import CONTACTS, ObjectType
 
 BATCH = 100
 """The most inputs of one batch call."""
+
+_MORE_EMAILS = "hs_additional_emails"
 
 
 @dataclass(frozen=True)
@@ -82,25 +84,47 @@ def update(
     return _outcome(body, {write.id: write.trace_id for write in writes}, lambda record: record.id)
 
 
-def get(
-    client: HubSpotClient,
-    object_type: ObjectType,
-    record_id: str,
-    *,
-    id_property: str | None = None,
-) -> HubSpotRecord:
-    """Read one record by its id, or by the value of a unique property.
+def get(client: HubSpotClient, object_type: ObjectType, record_id: str) -> HubSpotRecord:
+    """Read one record.
 
     Raises:
         HubSpotNotFoundError: there is none, or it is archived.
     """
+    path = client.path("objects", object_type.name, record_id)
+    body = client.call("GET", path, repeatable=True)
+    with reading():
+        return HubSpotRecord.from_json(body)
+
+
+def find_contact_id(client: HubSpotClient, email: str) -> str | None:
+    """The id of the contact that has this address, in lower case, as its own or a further one.
+
+    By search, since whether ``idProperty=email`` knows of further addresses is not documented;
+    so what was written within the last minute may not be found.
+    """
+    filters = (
+        {"propertyName": "email", "operator": "EQ", "value": email},
+        {"propertyName": _MORE_EMAILS, "operator": "CONTAINS_TOKEN", "value": email},
+        # What a token is in a list of addresses is not documented.
+        {"propertyName": _MORE_EMAILS, "operator": "CONTAINS_TOKEN", "value": f"*{email}*"},
+    )
     body = client.call(
-        "GET",
-        client.path("objects", object_type.name, record_id),
-        params={"idProperty": id_property} if id_property else None,
+        "POST",
+        client.path("objects", CONTACTS.name, "search"),
+        body={
+            "filterGroups": [{"filters": [each]} for each in filters],
+            "properties": ["email", _MORE_EMAILS],
+            "limit": BATCH,
+        },
         repeatable=True,
     )
-    return HubSpotRecord.from_json(body)
+    with reading():
+        for record in map(HubSpotRecord.from_json, body["results"]):
+            # A token may be a part of another address.
+            more = (record.properties.get(_MORE_EMAILS) or "").lower().split(";")
+            if email in (record.properties.get("email"), *more):
+                return record.id
+    return None
 
 
 def _outcome(
@@ -110,13 +134,19 @@ def _outcome(
     answer = batch_from(body)
     known = set(keys.values())
     outcome: BatchOutcome[str, HubSpotRecord] = BatchOutcome()
-    for record in (HubSpotRecord.from_json(each) for each in answer.results):
+    with reading():
+        records = [HubSpotRecord.from_json(each) for each in answer.results]
+    for record in records:
         trace_id = record.trace_id if record.trace_id in known else keys.get(key_of(record))
         if trace_id is not None:
             outcome.done[trace_id] = record
     for error in answer.errors:
         for trace_id in _named(error, keys, known):
             outcome.refused.setdefault(trace_id, error)
+    if len(known) == 1 and not outcome.done and not outcome.refused:
+        # About one input alone there is no doubt, however HubSpot names it.
+        outcome.done.update(zip(known, records, strict=False))
+        outcome.refused.update(zip(known, [] if records else answer.errors, strict=False))
     return outcome
 
 

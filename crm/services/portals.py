@@ -13,7 +13,12 @@ from crm.errors import ConfigError, CRMError
 from crm.extensions import db, transaction
 from crm.hubspot.account import get_hub_id
 from crm.hubspot.client import HubSpotClient, Timeouts
-from crm.hubspot.errors import HubSpotUnavailableError
+from crm.hubspot.errors import (
+    HubSpotConflictError,
+    HubSpotNotFoundError,
+    HubSpotRefusedError,
+    HubSpotUnavailableError,
+)
 from crm.hubspot.properties import ensure_unique_property
 from crm.models import Organization, Portal
 from crm.objects import CRM_UID, OBJECT_TYPES
@@ -60,8 +65,11 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
 
     Raises:
         HubSpotUnavailableError: no token is configured for this portal.
+        HubSpotAuthError: the configured token is mangled.
     """
-    if portal_id not in list_connected_portal_ids():
+    with transaction():  # So that none is open while HubSpot is being called.
+        connected = list_connected_portal_ids()
+    if portal_id not in connected:
         raise HubSpotUnavailableError(
             "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN"
         )
@@ -78,12 +86,13 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
     """Make sure that the token is this portal's, and that the portal has what push needs.
 
     Raises:
-        ConfigError: the token belongs to another portal than the mirror.
+        ConfigError: the token belongs to another portal than the mirror, or the portal cannot be
+            given what push needs.
         HubSpotError: HubSpot cannot be reached or refuses.
     """
     hub_id = get_hub_id(client)
-    known = db.session.scalar(select(Portal.hub_id).where(Portal.id == portal_id))
-    db.session.rollback()
+    with transaction() as session:
+        known = session.scalar(select(Portal.hub_id).where(Portal.id == portal_id))
     if known not in (None, hub_id):
         raise ConfigError(
             f"The HubSpot token belongs to portal {hub_id}, but this mirror to portal {known}; "
@@ -99,22 +108,34 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
     log.info("portal set up", hub_id=hub_id)
 
 
-def ensure_crm_uid(client: HubSpotClient, object_type: str) -> None:
-    """Make the property by which records without a natural key are upserted."""
-    ensure_unique_property(
-        client,
-        OBJECT_TYPES[object_type],
-        CRM_UID,
-        label="CRM middleware id",
-        description="Tells the CRM middleware its own records again. Please do not edit.",
-    )
+def ensure_crm_uid(client: HubSpotClient, object_type: str) -> bool:
+    """Make the property by which records without a natural key are upserted.
+
+    Returns:
+        Whether it had to be made.
+
+    Raises:
+        ConfigError: the portal has one that is not unique, or refuses to have one; this is about
+            the portal, so it must not look like HubSpot's opinion of a record.
+        HubSpotError: HubSpot cannot be reached or refuses the token.
+    """
+    try:
+        return ensure_unique_property(
+            client,
+            OBJECT_TYPES[object_type],
+            CRM_UID,
+            label="CRM middleware id",
+            description="Tells the CRM middleware its own records again. Please do not edit.",
+        )
+    except (HubSpotConflictError, HubSpotNotFoundError, HubSpotRefusedError) as error:
+        raise ConfigError(error.message) from error
 
 
 def is_set_up(portal_id: int) -> bool:
     """Whether ``set_up`` has succeeded for this portal."""
-    return bool(
-        db.session.scalar(select(Portal.set_up_at.is_not(None)).where(Portal.id == portal_id))
-    )
+    with transaction() as session:
+        statement = select(Portal.set_up_at.is_not(None)).where(Portal.id == portal_id)
+        return bool(session.scalar(statement))
 
 
 def forget_set_up(portal_id: int) -> None:
@@ -125,11 +146,11 @@ def forget_set_up(portal_id: int) -> None:
 
 def find_push_pause(portal_id: int) -> PushPause | None:
     """The back-off that sending to this portal is in, or None."""
-    row = db.session.execute(
-        select(Portal.push_retry_at, Portal.push_error).where(
-            Portal.id == portal_id, Portal.push_retry_at > func.now()
-        )
-    ).one_or_none()
+    statement = select(Portal.push_retry_at, Portal.push_error).where(
+        Portal.id == portal_id, Portal.push_retry_at > func.now()
+    )
+    with transaction() as session:
+        row = session.execute(statement).one_or_none()
     return PushPause(until=row.push_retry_at, reason=row.push_error) if row else None
 
 

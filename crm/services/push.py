@@ -5,9 +5,11 @@ their id, associations by their pair. So a crash, or an answer that was lost, at
 mended by doing it again. No transaction is open while HubSpot is being called.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -34,11 +36,16 @@ from crm.models import PENDING, SYNCED, Association, Record
 from crm.objects import ASSOCIATIONS, CONTACTS, CRM_UID, OBJECT_TYPES, AssociationType, ObjectType
 from crm.queue import enqueue_once, wait_for_enqueuers
 from crm.services import portals
-from crm.services.records import list_portals_with_unsent
+from crm.services.records import find_known_ids, list_portals_with_unsent
 
 log = structlog.get_logger(__name__)
 
 TASK = "push"
+
+LONGEST_RUN = 5.0
+"""Seconds after which a push leaves the rest to the next one, so that a worker can stop soon."""
+LARGEST_BATCH = 4_000_000
+"""Characters of one request, about: nobody knows from which size on HubSpot cuts us off."""
 
 Item = TypeVar("Item")
 Key = TypeVar("Key")
@@ -90,10 +97,7 @@ def push(portal_id: int) -> None:
         client = portals.connect(portal_id)
         if not portals.is_set_up(portal_id):
             portals.set_up(client, portal_id)
-        for object_type in OBJECT_TYPES.values():
-            _push_records(client, portal_id, object_type)
-        for association in ASSOCIATIONS.values():
-            _push_associations(client, portal_id, association)
+        _push_all(client, portal_id)
     except (HubSpotError, ConfigError) as error:
         with transaction():
             enqueue_once(TASK, portal_id, at=portals.note_push_failure(portal_id, error))
@@ -101,9 +105,25 @@ def push(portal_id: int) -> None:
         portals.note_push_success(portal_id)
 
 
-def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType) -> None:
+def _push_all(client: HubSpotClient, portal_id: int) -> None:
+    """Send level by level, or as much as there is time for and the rest in another job."""
+    until = time.monotonic() + LONGEST_RUN
+    for object_type in OBJECT_TYPES.values():
+        _push_records(client, portal_id, object_type, until)
+    for association in ASSOCIATIONS.values():
+        _push_associations(client, portal_id, association, until)
+    if time.monotonic() > until:
+        with transaction():
+            enqueue_push(portal_id)
+
+
+def _push_records(
+    client: HubSpotClient, portal_id: int, object_type: ObjectType, until: float
+) -> None:
     after = 0
-    while rows := _pending_records(portal_id, object_type, after):
+    while time.monotonic() <= until and (
+        rows := _fitting(_pending_records(portal_id, object_type, after))
+    ):
         after = rows[-1].id
         known = [row for row in rows if row.hs_object_id]
         new = [row for row in rows if not row.hs_object_id]
@@ -111,9 +131,8 @@ def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType
             _settle(known, _deliver(known, _key, partial(_update, client, object_type)))
         if new:
             outcome = _deliver(new, _key, partial(_upsert, client, object_type))
-            adopted = _adopt(client, new, outcome) if object_type is CONTACTS else []
-            if adopted:
-                outcome.add(_deliver(adopted, _key, partial(_update, client, object_type)))
+            if object_type is CONTACTS:
+                _adopt(client, portal_id, new, outcome)
             _settle(new, outcome)
 
 
@@ -137,6 +156,12 @@ def _pending_records(portal_id: int, object_type: ObjectType, after: int) -> lis
         return [PendingRecord(*row) for row in session.execute(statement)]
 
 
+def _fitting(rows: Sequence[PendingRecord]) -> Sequence[PendingRecord]:
+    """As many of the rows as make one request, the first in any case."""
+    sizes = (sum(len(value or "") for value in row.properties.values()) for row in rows)
+    return rows[: max(1, sum(size <= LARGEST_BATCH for size in accumulate(sizes)))]
+
+
 def _key(row: PendingRecord) -> str:
     return str(row.uuid)
 
@@ -154,13 +179,25 @@ def _upsert(
         for row in rows
     ]
     try:
-        return hubspot_records.upsert(client, object_type, writes)
-    except (HubSpotNotFoundError, HubSpotRefusedError) as error:
-        # That is also what HubSpot says when the property to go by is gone or not unique, which
-        # is no fault of the rows: then this raises what is wrong with the portal instead.
-        if object_type.id_property == CRM_UID and len(rows) > 1:
-            portals.ensure_crm_uid(client, object_type.name)
-        raise error
+        outcome = hubspot_records.upsert(client, object_type, writes)
+    except (HubSpotNotFoundError, HubSpotRefusedError):
+        _blame_the_portal(client, object_type)
+        raise
+    if outcome.refused and not outcome.done:
+        _blame_the_portal(client, object_type)
+    return outcome
+
+
+def _blame_the_portal(client: HubSpotClient, object_type: ObjectType) -> None:
+    """When every row is refused, see that it is not for want of the property they go by.
+
+    Raises:
+        ConfigError: it is; then the rows wait until it is there again.
+    """
+    if object_type.id_property == CRM_UID and portals.ensure_crm_uid(client, object_type.name):
+        raise ConfigError(
+            f"The property {CRM_UID} of {object_type.name} was gone from the portal; it is back"
+        )
 
 
 def _unique_value(object_type: ObjectType, row: PendingRecord) -> str:
@@ -185,30 +222,56 @@ def _update(
 
 def _adopt(
     client: HubSpotClient,
+    portal_id: int,
     rows: Sequence[PendingRecord],
     outcome: BatchOutcome[str, HubSpotRecord],
-) -> list[PendingRecord]:
-    """Contacts that HubSpot has under another address of theirs, now with the id it told us.
+) -> None:
+    """Update the contacts that HubSpot has under another address of theirs, by the id it told us.
 
     Takes them out of the refused. Their e-mail is not sent: it stands there as a secondary one.
     """
+    existing = {
+        _key(row): existing_id
+        for row in rows
+        if (existing_id := _existing_id(client, row, outcome.refused.get(_key(row))))
+    }
+    taken = {record.id for record in outcome.done.values()}
+    taken |= find_known_ids(portal_id, CONTACTS, existing.values())
     adopted = []
     for row in rows:
-        error = outcome.refused.get(_key(row))
-        if not isinstance(error, HubSpotConflictError):
-            continue
-        try:
-            email = row.properties["email"] or ""
-            existing_id = error.existing_id or (
-                # HubSpot does not always say which contact it means (seen in real answers).
-                hubspot_records.get(client, CONTACTS, email, id_property="email").id
-            )
-        except HubSpotNotFoundError:
-            continue
-        del outcome.refused[_key(row)]
-        names = [name for name in row.unsent if name != "email"]
-        adopted.append(replace(row, hs_object_id=existing_id, unsent=names))
-    return adopted
+        existing_id = existing.get(_key(row))
+        if existing_id in taken:
+            outcome.refused[_key(row)] = _same_record(existing_id)
+        elif existing_id:
+            del outcome.refused[_key(row)]
+            names = [name for name in row.unsent if name != "email"]
+            adopted.append(replace(row, hs_object_id=existing_id, unsent=names))
+            taken.add(existing_id)
+    outcome.add(_take_over(client, adopted))
+
+
+def _take_over(
+    client: HubSpotClient, rows: Sequence[PendingRecord]
+) -> BatchOutcome[str, HubSpotRecord]:
+    changed = [row for row in rows if row.unsent]
+    outcome: BatchOutcome[str, HubSpotRecord] = BatchOutcome()
+    if changed:
+        outcome = _deliver(changed, _key, partial(_update, client, CONTACTS))
+    for row in rows:
+        if not row.unsent:  # HubSpot refuses an update of nothing.
+            outcome.done[_key(row)] = hubspot_records.get(client, CONTACTS, row.hs_object_id or "")
+    return outcome
+
+
+def _existing_id(
+    client: HubSpotClient, row: PendingRecord, error: HubSpotError | None
+) -> str | None:
+    if not isinstance(error, HubSpotConflictError):
+        return None
+    # HubSpot does not always say which contact it means (seen in real answers).
+    return error.existing_id or hubspot_records.find_contact_id(
+        client, row.properties["email"] or ""
+    )
 
 
 def _deliver(
@@ -240,18 +303,21 @@ def _deliver(
     return outcome
 
 
+# An answer that was overtaken by news of the same record tells nothing new.
 _ACCEPTED = text("""
     UPDATE records
     SET hs_object_id = answer.hs_object_id,
-        properties = records.properties || answer.properties || CASE
+        properties = records.properties || CASE
+            WHEN answer.updated_at < records.hs_modified_at THEN '{}'::jsonb
+            ELSE answer.properties END || CASE
             WHEN records.revision = answer.revision THEN '{}'::jsonb
             ELSE coalesce((SELECT jsonb_object_agg(name, records.properties -> name)
                            FROM unnest(records.unsent) AS name), '{}') END,
         unsent = CASE WHEN records.revision = answer.revision THEN '{}' ELSE records.unsent END,
         state = CASE WHEN records.revision = answer.revision THEN 'synced' ELSE records.state END,
         rejection = NULL,
-        hs_created_at = answer.created_at,
-        hs_modified_at = answer.updated_at,
+        hs_created_at = coalesce(answer.created_at, records.hs_created_at),
+        hs_modified_at = greatest(answer.updated_at, records.hs_modified_at),
         updated_at = now()
     FROM jsonb_to_recordset(CAST(:answers AS jsonb)) AS answer(
         id bigint, revision bigint, hs_object_id text, properties jsonb,
@@ -290,14 +356,22 @@ def _settle(rows: Sequence[PendingRecord], outcome: BatchOutcome[str, HubSpotRec
         refusals = []
         for row in rows:
             error = outcome.refused.get(_key(row)) or (
-                None if row.id in accepted else _same_record(outcome.done[_key(row)])
+                None if row.id in accepted else _same_record(outcome.done[_key(row)].id)
             )
-            if error:
+            if error and not error.retryable:
                 log.warning("record rejected", record_id=row.id, reason=error.message)
                 refusals.append(
                     {"id": row.id, "revision": row.revision, "rejection": error.as_rejection()}
                 )
         session.execute(_REFUSED, {"refusals": orjson.dumps(refusals).decode()})
+    _pause_if_asked(outcome.refused.values())
+
+
+def _pause_if_asked(errors: Iterable[HubSpotError]) -> None:
+    """Raise what HubSpot says of single inputs but means of itself, such as a rate limit."""
+    for error in errors:
+        if error.retryable:
+            raise error
 
 
 def _answer(row: PendingRecord, record: HubSpotRecord) -> dict[str, Any]:
@@ -311,15 +385,17 @@ def _answer(row: PendingRecord, record: HubSpotRecord) -> dict[str, Any]:
     }
 
 
-def _same_record(record: HubSpotRecord) -> HubSpotError:
+def _same_record(hs_object_id: str) -> HubSpotError:
     return HubSpotConflictError(
-        f"HubSpot keeps this as record {record.id}, which stands in the mirror as another row"
+        f"HubSpot keeps this as record {hs_object_id}, which stands in the mirror as another row"
     )
 
 
-def _push_associations(client: HubSpotClient, portal_id: int, association: AssociationType) -> None:
+def _push_associations(
+    client: HubSpotClient, portal_id: int, association: AssociationType, until: float
+) -> None:
     after = 0
-    while ids := _pending_pairs(portal_id, association, after):
+    while time.monotonic() <= until and (ids := _pending_pairs(portal_id, association, after)):
         after = max(ids.values())
         outcome = _deliver(
             list(ids), lambda pair: pair, partial(hubspot_associations.create, client, association)
@@ -360,6 +436,8 @@ def _settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) ->
     synced = [ids[pair] for pair in outcome.done]
     refusals = []
     for pair, error in outcome.refused.items():
+        if error.retryable:
+            continue
         log.warning("association rejected", association_id=ids[pair], reason=error.message)
         refusals.append({"id": ids[pair], "rejection": error.as_rejection()})
     with transaction() as session:
@@ -369,3 +447,4 @@ def _settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) ->
             .values(state=SYNCED, rejection=None)
         )
         session.execute(_REFUSED_PAIRS, {"refusals": orjson.dumps(refusals).decode()})
+    _pause_if_asked(outcome.refused.values())

@@ -8,7 +8,7 @@ from sqlalchemy import exists, func, insert, or_, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import aliased
 
-from crm.extensions import db
+from crm.extensions import db, transaction
 from crm.models import PENDING, Association, Portal, Record
 from crm.objects import CONTACTS, AssociationType, ObjectType
 
@@ -78,6 +78,17 @@ def associate(portal_id: int, pairs: Iterable[tuple[AssociationType, int, int]])
     ]
     if rows:
         db.session.execute(upsert(Association).on_conflict_do_nothing(), rows)
+
+
+def find_known_ids(portal_id: int, object_type: ObjectType, hs_ids: Iterable[str]) -> set[str]:
+    """Those of HubSpot's ids that stand in the mirror."""
+    statement = select(Record.hs_object_id).where(
+        Record.portal_id == portal_id,
+        Record.object_type == object_type.name,
+        Record.hs_object_id.in_(list(hs_ids)),
+    )
+    with transaction() as session:
+        return {hs_id for hs_id in session.scalars(statement) if hs_id}
 
 
 def list_portals_with_unsent() -> list[int]:

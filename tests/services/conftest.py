@@ -1,0 +1,58 @@
+"""Services against a real Postgres and the sandbox; ``relay`` stands between when it must."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from crm.hubspot import client
+from crm.sandbox import SandboxServer
+from crm.services.push import push
+from tests.hubspot.relay import Relay
+from tests.sandbox.client import HubSpot
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits between the attempts of a call."""
+    monkeypatch.setattr(client, "_FIRST_PAUSE", 0.001)
+
+
+@pytest.fixture
+def hubspot(sandbox: SandboxServer) -> Iterator[HubSpot]:
+    """HubSpot's own API, as anyone may call it."""
+    client = HubSpot(sandbox.url)
+    with client.session:
+        yield client
+
+
+@pytest.fixture
+def change_settings(app: Flask) -> Callable[..., None]:
+    """Change settings of the running service."""
+
+    def change(**changes: Any) -> None:
+        app.extensions["crm_settings"] = replace(app.extensions["crm_settings"], **changes)
+
+    return change
+
+
+@pytest.fixture
+def relay(change_settings: Callable[..., None], sandbox: SandboxServer) -> Iterator[Relay]:
+    with Relay(sandbox.url) as relay:
+        change_settings(hubspot_api_url=relay.url)
+        yield relay
+
+
+@pytest.fixture
+def send(portal_id: int) -> Callable[[], None]:
+    """Push what waits, as the job would."""
+    return lambda: push(portal_id)
+
+
+@pytest.fixture
+def set_up(send: Callable[[], None], sandbox: SandboxServer) -> None:
+    """The portal is set up already, and the counters stand at zero."""
+    send()
+    sandbox.clear_requests()

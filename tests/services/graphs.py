@@ -1,0 +1,162 @@
+"""Graphs as registrations write them, without the cost of a password; and what became of them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import select, text
+
+from crm.extensions import transaction
+from crm.models import Record
+from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
+from crm.services import records
+from crm.services.push import enqueue_push
+from crm.services.records import NewRecord
+from tests.sandbox.client import OBJECTS, HubSpot
+
+CONTACT = {"firstname": "Ada", "lastname": "Lovelace"}
+DEAL = {"dealname": "A new engine", "dealstage": "qualifiedtobuy", "pipeline": "default"}
+TICKET = {"subject": "It stutters", "hs_pipeline": "0", "hs_pipeline_stage": "1"}
+LEVELS = (("contacts", "deals"), ("deals", "tickets"))
+
+
+def write_contact(portal_id: int, email: str, **properties: str) -> int:
+    """Change or create a contact here; returns its row's id."""
+    with transaction():
+        contact_id = records.write_contact(portal_id, {"email": email, **CONTACT, **properties})
+        enqueue_push(portal_id)
+    return contact_id
+
+
+def write_graph(
+    portal_id: int,
+    email: str,
+    *,
+    contact: dict[str, str] | None = None,
+    deal: dict[str, str] | None = None,
+    ticket: dict[str, str] | None = None,
+    tickets: int = 1,
+) -> int:
+    """A contact with one deal that has some tickets, all in one transaction."""
+    new_deal = NewRecord(DEALS, DEAL | (deal or {}))
+    new_tickets = [NewRecord(TICKETS, TICKET | (ticket or {})) for _ in range(tickets)]
+    with transaction():
+        properties = {"email": email, **CONTACT, **(contact or {})}
+        contact_id = records.write_contact(portal_id, properties)
+        ids = records.create_records(portal_id, [new_deal, *new_tickets])
+        deal_id = ids[new_deal.uuid]
+        records.associate(
+            portal_id,
+            [
+                (CONTACT_TO_DEAL, contact_id, deal_id),
+                *((DEAL_TO_TICKET, deal_id, ids[each.uuid]) for each in new_tickets),
+            ],
+        )
+        enqueue_push(portal_id)
+    return contact_id
+
+
+def row(record_id: int) -> Record:
+    """A row as it stands."""
+    with transaction() as session:
+        found = session.execute(select(Record).where(Record.id == record_id)).scalar_one()
+        session.expunge(found)
+    return found
+
+
+def states() -> Counter[str]:
+    """How many rows are in which state: ``{"contacts synced": 3, "associations pending": 2}``."""
+    counts = (
+        "SELECT object_type || ' ' || state, count(*) FROM records GROUP BY 1"
+        " UNION ALL SELECT 'associations ' || state, count(*) FROM associations GROUP BY 1"
+    )
+    with transaction() as session:
+        return Counter(dict(tuple(each) for each in session.execute(text(counts))))
+
+
+def portal() -> Any:
+    """The default portal's row."""
+    with transaction() as session:
+        return session.execute(text("SELECT portals.*, now() AS now FROM portals")).one()
+
+
+def jobs(*columns: str) -> list[Any]:
+    """All jobs, oldest first."""
+    chosen = ", ".join(columns or ("task_name", "status"))
+    with transaction() as session:
+        statement = f"SELECT {chosen} FROM procrastinate_jobs ORDER BY id"  # noqa: S608 - our own
+        return list(session.execute(text(statement)))
+
+
+def end_pause() -> None:
+    """Let the time of a pause pass."""
+    with transaction() as session:
+        session.execute(text("UPDATE portals SET push_retry_at = now() - interval '1 second'"))
+        session.execute(text("UPDATE procrastinate_jobs SET scheduled_at = NULL"))
+
+
+def records_in(hubspot: HubSpot, object_type: str, *properties: str) -> list[dict[str, Any]]:
+    """All live records of a type, by HubSpot's own API."""
+    return list(_pages(hubspot, object_type, properties))
+
+
+def _pages(
+    hubspot: HubSpot, object_type: str, properties: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    after = None
+    while True:
+        query = {"limit": 100, "properties": ",".join(properties), "after": after}
+        page = hubspot.get(
+            f"{OBJECTS}/{object_type}", **{name: value for name, value in query.items() if value}
+        ).json()
+        yield from page["results"]
+        if "paging" not in page:
+            return
+        after = page["paging"]["next"]["after"]
+
+
+def pairs_in(hubspot: HubSpot, from_type: str, to_type: str) -> list[tuple[str, str]]:
+    """All associations of two types, by HubSpot's own API."""
+    inputs = [{"id": each["id"]} for each in records_in(hubspot, from_type)]
+    if not inputs:
+        return []
+    answer = hubspot.post(
+        f"/crm/associations/2026-09/{from_type}/{to_type}/batch/read", {"inputs": inputs}
+    )
+    return sorted(
+        (str(each["from"]["id"]), str(to["toObjectId"]))
+        for each in answer.json()["results"]
+        for to in each["to"]
+    )
+
+
+def differences(hubspot: HubSpot) -> list[str]:
+    """What stands in HubSpot but not in the mirror as synced, or the other way round."""
+    found = []
+    with transaction() as session:
+        rows = session.execute(
+            select(Record.object_type, Record.hs_object_id, Record.properties, Record.state)
+        ).all()
+        pairs = session.execute(text(_PAIRS)).all()
+    for object_type in ("contacts", "deals", "tickets"):
+        names = {name for each in rows if each.object_type == object_type for name in each[2]}
+        there = {each["id"]: each for each in records_in(hubspot, object_type, *sorted(names))}
+        here = {each.hs_object_id: each for each in rows if each.object_type == object_type}
+        found += [f"{object_type} {each} is on one side" for each in there.keys() ^ here.keys()]
+        for each in there.keys() & here.keys():
+            ours = {name: value for name, value in here[each].properties.items() if value}
+            theirs = {name: there[each]["properties"].get(name) for name in ours}
+            if ours != theirs or here[each].state != "synced":
+                found.append(f"{object_type} {each}: {ours} here, {theirs} there")
+    theirs = sorted(pair for level in LEVELS for pair in pairs_in(hubspot, *level))
+    if theirs != sorted((from_id, to_id) for from_id, to_id, _ in pairs):
+        found.append(f"associations: {pairs} here, {theirs} there")
+    return found + [f"association {pair}" for pair in pairs if pair[2] != "synced"]
+
+
+_PAIRS = """
+    SELECT from_record.hs_object_id, to_record.hs_object_id, associations.state
+    FROM associations
+    JOIN records AS from_record ON from_record.id = from_id
+    JOIN records AS to_record ON to_record.id = to_id
+"""

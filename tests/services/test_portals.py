@@ -1,0 +1,29 @@
+"""Portals: connecting to one leaves nothing open."""
+
+import pytest
+
+from crm.extensions import db
+from crm.hubspot.errors import HubSpotUnavailableError
+from crm.services import portals
+
+
+def test_a_client_is_given_with_no_transaction_left_open(portal_id):
+    db.session.rollback()
+
+    portals.connect(portal_id)
+
+    assert not db.session().in_transaction()
+
+
+def test_a_person_is_not_kept_waiting_as_long_as_a_job(portal_id):
+    patient, hurried = portals.connect(portal_id), portals.connect(portal_id, someone_waits=True)
+
+    assert hurried.timeouts.read < patient.timeouts.read
+    assert hurried.timeouts.connect < patient.timeouts.connect
+
+
+def test_a_portal_without_a_token_says_which_setting_is_missing(change_settings, portal_id):
+    change_settings(hubspot_private_app_token="")
+
+    with pytest.raises(HubSpotUnavailableError, match="HUBSPOT_PRIVATE_APP_TOKEN"):
+        portals.connect(portal_id)
