@@ -8,7 +8,6 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from urllib.parse import quote
 from uuid import uuid4
 
 import orjson
@@ -90,9 +89,8 @@ def log_requests(app: Flask) -> None:
         log.info(
             "request",
             method=request.method,
-            # Never the query: it may hold what people search for. Quoted, since a terminal would
-            # obey the control characters in it.
-            path=quote(request.path),
+            # Never the query: it may hold what people search for.
+            path=request.path,
             status=response.status_code,
             milliseconds=round((time.perf_counter() - g.began) * 1000, 1),
         )

@@ -5,33 +5,64 @@ follows is committed. Services name tasks by their string, so nothing here or th
 at ``crm.tasks``.
 """
 
+import asyncio
+import signal
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import procrastinate
+import psycopg
+import structlog
 from procrastinate.contrib.sqlalchemy import SQLAlchemyPsycopg2Connector
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from procrastinate.jobs import JobDeferrer
+from procrastinate.manager import JobManager
 from procrastinate.middleware import TaskMiddleware
+from psycopg2.errors import LockNotAvailable
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from crm.extensions import db, transaction
+
+log = structlog.get_logger(__name__)
 
 HEARTBEAT = timedelta(seconds=2)
 STALLED = timedelta(seconds=10)
 """A worker without a heartbeat for so long is taken for dead, and its jobs are given back."""
+POLLING = timedelta(seconds=1)
+"""How often a worker looks for jobs whose time has come; of new ones it is told at once."""
 
-app = procrastinate.App(connector=SQLAlchemyPsycopg2Connector())
+_RESTART_PAUSE = 2.0
+_LONGEST_WAIT_FOR_A_CONNECTION = 10.0
+
+_through_session = SQLAlchemyPsycopg2Connector()
+_session_jobs = JobManager(connector=_through_session)
+app = procrastinate.App(connector=_through_session)
 
 _WAITING = text(
     "SELECT true FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo'"
 )
 _LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:lock, 0))")
 _LOCK_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
+_SHORT_WAIT = text("SET LOCAL lock_timeout = '1s'")
+
+_STALLED_JOBS = text("""
+    SELECT jobs.id, jobs.queueing_lock, EXISTS (
+        SELECT FROM procrastinate_jobs AS waiting
+        WHERE waiting.status = 'todo' AND waiting.queueing_lock = jobs.queueing_lock)
+    FROM procrastinate_jobs AS jobs
+    LEFT JOIN procrastinate_workers AS workers ON workers.id = jobs.worker_id
+    WHERE jobs.status = 'doing' AND (
+        workers.id IS NULL OR workers.last_heartbeat < now() - make_interval(secs => :stalled))
+    ORDER BY jobs.id
+    FOR UPDATE OF jobs SKIP LOCKED
+""")
 
 
 def enqueue(task: str, **arguments: Any) -> None:
     """Enqueue a job in the current transaction."""
-    app.configure_task(task, connection=db.session.connection()).defer(**arguments)
+    _deferrer(task).defer(**arguments)
 
 
 def enqueue_once(
@@ -55,15 +86,11 @@ def enqueue_once(
     db.session.execute(_LOCK_SHARED, {"lock": lock})
     if db.session.scalar(_WAITING, {"lock": lock}):
         return
-    deferrer = app.configure_task(
-        task,
-        lock=lock,
-        queueing_lock=lock,
-        schedule_at=at,
-        connection=db.session.connection(),
-    )
     try:
         with db.session.begin_nested():
+            # Only a connection taken here is within the savepoint. Without it a conflict would
+            # abort the whole transaction, and its commit would undo it without a word.
+            deferrer = _deferrer(task, lock=lock, queueing_lock=lock, schedule_at=at)
             deferrer.defer(key=key, **arguments)
     except AlreadyEnqueued:
         # Another transaction was a moment faster; its job will see our rows too.
@@ -71,9 +98,19 @@ def enqueue_once(
 
 
 def wait_for_enqueuers(task: str, key: str | int) -> None:
-    """Wait until every transaction that counts on this job, already running, has ended."""
-    with transaction() as session:
-        session.execute(_LOCK_ALONE, {"lock": f"{task}:{key}"})
+    """Wait until every transaction that counts on this job, already running, has ended.
+
+    One that hangs is waited for briefly, since all that come after it stand in line meanwhile;
+    what it commits in the end, the sweep will find.
+    """
+    try:
+        with transaction() as session:
+            session.execute(_SHORT_WAIT)
+            session.execute(_LOCK_ALONE, {"lock": f"{task}:{key}"})
+    except OperationalError as error:
+        if not isinstance(error.orig, LockNotAvailable):
+            raise
+        log.warning("a transaction that enqueued hangs", task=task, key=key)
 
 
 def run_worker(database_url: str, *, concurrency: int, around: TaskMiddleware) -> None:
@@ -84,15 +121,82 @@ def run_worker(database_url: str, *, concurrency: int, around: TaskMiddleware) -
         concurrency: how many jobs at once, a thread each.
         around: wraps every run of a task.
     """
-    with app.replace_connector(procrastinate.PsycopgConnector(conninfo=database_url)) as worker_app:
-        worker_app.run_worker(
+    asyncio.run(
+        _work_until_told(
+            database_url,
             concurrency=concurrency,
             delete_jobs="successful",
+            fetch_job_polling_interval=POLLING.total_seconds(),
             update_heartbeat_interval=HEARTBEAT.total_seconds(),
             stalled_worker_timeout=STALLED.total_seconds(),
             shutdown_graceful_timeout=STALLED.total_seconds(),
             task_middleware=[around],
+            install_signal_handlers=False,
         )
+    )
+
+
+class _WorkerConnector(procrastinate.PsycopgConnector):
+    """Procrastinate's own connections; ``lost`` is set when the database failed to do its bit.
+
+    Procrastinate gives up when it can neither fetch a job nor show a sign of life, but does not
+    notice when it cannot write down that a job has ended: that job would run for ever, as far as
+    everyone else can see, and hold its lock.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(conninfo=database_url, timeout=_LONGEST_WAIT_FOR_A_CONNECTION)
+        self.lost = asyncio.Event()
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """Do what ends a job, among others."""
+        try:
+            await super().execute_query_async(query, **arguments)
+        except ConnectorException:
+            self.lost.set()
+            raise
+
+
+async def _work_until_told(database_url: str, **options: Any) -> None:
+    """Run Procrastinate's worker, and a new one whenever the database was lost."""
+    told = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, told.set)
+    while not told.is_set():
+        connector = _WorkerConnector(database_url)
+        working = asyncio.create_task(_work(connector, options))
+        await _first(working, told.wait(), connector.lost.wait())
+        working.cancel()
+        try:
+            with suppress(asyncio.CancelledError):
+                await working
+        except (ConnectorException, psycopg.Error, OSError) as error:
+            log.warning("worker lost its database", reason=str(error.__cause__ or error).strip())
+        if not told.is_set():
+            log.info("worker starts anew", pause=_RESTART_PAUSE)
+            await _first(told.wait(), asyncio.sleep(_RESTART_PAUSE))
+
+
+async def _work(connector: _WorkerConnector, options: Any) -> None:
+    with app.replace_connector(connector) as worker_app:
+        async with worker_app.open_async():
+            await worker_app.run_worker_async(**options)
+
+
+async def _first(*waited_for: Any) -> None:
+    """Wait for the first of several; the others, unless given as tasks, are dropped."""
+    tasks = [asyncio.ensure_future(each) for each in waited_for]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task, each in zip(tasks, waited_for, strict=True):
+        if task is not each:
+            task.cancel()
+
+
+def _deferrer(task: str, **options: Any) -> JobDeferrer:
+    deferrer = app.configure_task(task, connection=db.session.connection(), **options)
+    # Within a worker the app has that worker's connector, which cannot use the session's.
+    deferrer.job_manager = _session_jobs
+    return deferrer
 
 
 def give_back_stalled_jobs() -> int:
@@ -101,20 +205,11 @@ def give_back_stalled_jobs() -> int:
     A stalled job whose like is waiting already is not needed twice and is dropped.
     """
     with transaction() as session:
-        stalled = session.execute(
-            text(
-                "SELECT jobs.id, EXISTS (SELECT FROM procrastinate_jobs AS waiting"
-                " WHERE waiting.status = 'todo' AND waiting.queueing_lock = jobs.queueing_lock)"
-                " FROM procrastinate_jobs AS jobs"
-                " LEFT JOIN procrastinate_workers AS workers ON workers.id = jobs.worker_id"
-                " WHERE jobs.status = 'doing' AND (workers.id IS NULL"
-                " OR workers.last_heartbeat < now() - make_interval(secs => :stalled))"
-                " FOR UPDATE OF jobs SKIP LOCKED"
-            ),
-            {"stalled": STALLED.total_seconds()},
-        ).all()
-        doubled = [job_id for job_id, is_doubled in stalled if is_doubled]
-        others = [job_id for job_id, is_doubled in stalled if not is_doubled]
+        stalled = session.execute(_STALLED_JOBS, {"stalled": STALLED.total_seconds()}).all()
+        # Of several stalled jobs that are alike, one is enough too.
+        wanted = {lock or job_id: job_id for job_id, lock, is_doubled in stalled if not is_doubled}
+        others = list(wanted.values())
+        doubled = [job_id for job_id, *_ in stalled if job_id not in others]
         session.execute(
             text("DELETE FROM procrastinate_jobs WHERE id = ANY(:ids)"), {"ids": doubled}
         )

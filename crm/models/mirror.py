@@ -39,7 +39,7 @@ _SEARCH = (
     + " || ' ' || ".join(f"coalesce(properties ->> '{each}', '')" for each in _SEARCHED)
     # Punctuation splits words here as it does in a query (services.contacts): an e-mail address
     # or a phone number is found by each of its parts, and a phone number also as one.
-    + ", '@.,-_+()/:;&', '             ')"
+    + ", '@.,-_+()/:;&<>', '              ')"
     " || ' ' || regexp_replace(coalesce(properties ->> 'phone', ''), '[^0-9]', '', 'g'))"
 )
 

