@@ -74,7 +74,8 @@ class Settings:
         ),
     )
     web_concurrency: int = _setting(1, parsers.Integer(validate=Range(min=1, max=256)))
-    worker_concurrency: int = _setting(4, parsers.Integer(validate=Range(min=1, max=256)))
+    # As many as there are connections for.
+    worker_concurrency: int = _setting(4, parsers.Integer(validate=Range(min=1, max=16)))
     registration: str = _setting("open", parsers.String(validate=OneOf(("open", "closed"))))
     contacts_visible_to_users: str = _setting("all", parsers.String(validate=OneOf(("all", "own"))))
     rate_limit: str = _setting("1000 per 1 minute", parsers.String(validate=_rate))

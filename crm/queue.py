@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 HEARTBEAT = timedelta(seconds=2)
 STALLED = timedelta(seconds=10)
 """A worker without a heartbeat for so long is taken for dead, and its jobs are given back."""
+KEPT = timedelta(days=30)
+"""How long a job that failed can be looked at."""
 POLLING = timedelta(seconds=1)
 """How often a worker looks for jobs whose time has come; of new ones it is told at once."""
 
@@ -45,6 +47,12 @@ _WAITING = text(
 )
 _LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:lock, 0))")
 _LOCK_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
+_FORGET_FAILED = text(
+    "DELETE FROM procrastinate_jobs AS jobs"
+    " WHERE status IN ('failed', 'cancelled', 'aborted') AND NOT EXISTS ("
+    "SELECT FROM procrastinate_events"
+    " WHERE job_id = jobs.id AND at > now() - make_interval(days => :days))"
+)
 _SHORT_WAIT = text("SET LOCAL lock_timeout = '1s'")
 
 _STALLED_JOBS = text("""
@@ -197,6 +205,12 @@ def _deferrer(task: str, **options: Any) -> JobDeferrer:
     # Within a worker the app has that worker's connector, which cannot use the session's.
     deferrer.job_manager = _session_jobs
     return deferrer
+
+
+def forget_failed_jobs() -> None:
+    """Delete jobs that failed long ago; those that succeeded are deleted at once."""
+    with transaction() as session:
+        session.execute(_FORGET_FAILED, {"days": KEPT.days})
 
 
 def give_back_stalled_jobs() -> int:

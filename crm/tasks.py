@@ -3,7 +3,7 @@
 The schedules are cron lines with seconds in the sixth field.
 """
 
-from crm.queue import app, give_back_stalled_jobs
+from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
 from crm.services import pipelines, push, sign_ins
 
 
@@ -35,7 +35,8 @@ def refresh_pipelines(timestamp: int) -> None:
 
 
 @app.periodic(cron="17 3 * * * 0")
-@app.task(name="forget_ended_sign_ins", queueing_lock="forget_ended_sign_ins")
-def forget_ended_sign_ins(timestamp: int) -> None:
-    """Delete sign-ins whose tokens have expired."""
+@app.task(name="forget_the_old", queueing_lock="forget_the_old")
+def forget_the_old(timestamp: int) -> None:
+    """Delete what nobody needs any more: expired sign-ins, jobs that failed long ago."""
     sign_ins.forget_ended()
+    forget_failed_jobs()

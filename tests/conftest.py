@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,17 @@ def make_settings(
     return make
 
 
+class _Client(FlaskClient):
+    """Makes each request in a context of its own, as a server does.
+
+    Else it would share the test's, and with it the session: what was never committed would be
+    seen by the next request.
+    """
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        return Context().run(super().open, *args, **kwargs)
+
+
 @pytest.fixture
 def make_app(
     make_settings: Callable[..., Settings], sandbox: SandboxServer
@@ -126,6 +138,7 @@ def make_app(
 
     def make(**changes: str) -> Flask:
         app = create_app(make_settings(**changes))
+        app.test_client_class = _Client
         apps.append(app)
         limiter.reset()
         return app

@@ -15,6 +15,7 @@ from crm.queue import (
     STALLED,
     enqueue,
     enqueue_once,
+    forget_failed_jobs,
     give_back_stalled_jobs,
     wait_for_enqueuers,
 )
@@ -345,3 +346,29 @@ def test_jobs_without_a_queueing_lock_all_wait_again(dead_worker):
     give_back_stalled_jobs()
 
     assert statuses() == ["todo", "todo"]
+
+
+def test_failed_jobs_can_be_looked_at_for_a_month_and_are_deleted_then():
+    for key in (1, 2):
+        with transaction():
+            enqueue("push", key=key)
+    execute("UPDATE procrastinate_jobs SET status = 'doing'")
+    execute("UPDATE procrastinate_jobs SET status = 'failed'")
+    execute(
+        "UPDATE procrastinate_events SET at = now() - interval '31 days'"
+        " WHERE job_id = (SELECT min(id) FROM procrastinate_jobs)"
+    )
+
+    forget_failed_jobs()
+
+    assert [job.args for job in jobs()] == [{"key": 2}]
+
+
+def test_jobs_that_wait_are_kept_however_old():
+    with transaction():
+        enqueue("push", key=1)
+    execute("UPDATE procrastinate_events SET at = now() - interval '31 days'")
+
+    forget_failed_jobs()
+
+    assert statuses() == ["todo"]

@@ -51,8 +51,12 @@ def refresh_stale_pipelines() -> None:
     """Fetch the pipelines of all connected portals that have outlived their life."""
     for portal_id in portals.list_connected_portal_ids():
         for object_type in WITH_PIPELINES:
-            if _claim(portal_id, object_type):
+            if not _claim(portal_id, object_type):
+                continue
+            try:
                 _refresh(portal_id, object_type, someone_waits=False)
+            except HubSpotError as error:
+                log.warning("pipelines stay stale", object_type=object_type, reason=error.message)
 
 
 def find_pipelines(portal_id: int, object_type: str) -> Pipelines | None:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import Context
 from typing import Any
 
 import pytest
@@ -22,29 +21,6 @@ from crm.sandbox import SandboxServer
 from crm.services import accounts, api_keys
 from crm.services.records import NewRecord, associate, create_records
 from tests.conftest import PASSWORD, Person
-
-
-class _Client(FlaskClient):
-    """Makes each request in a context of its own, as a server does.
-
-    Else it would share the test's, and with it the session: what was never committed would be
-    seen by the next request.
-    """
-
-    def open(self, *args: Any, **kwargs: Any) -> Any:
-        return Context().run(super().open, *args, **kwargs)
-
-
-@pytest.fixture
-def make_app(make_app: Callable[..., Flask]) -> Callable[..., Flask]:
-    """Makes the service with settings changed by variable name."""
-
-    def make(**changes: str) -> Flask:
-        app = make_app(**changes)
-        app.test_client_class = _Client
-        return app
-
-    return make
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
+from crm.services import pipelines
+from crm.services.portals import get_default_portal_id
 from tests.conftest import wait_until
 
 PATH = "/contacts/pipelines"
@@ -180,3 +182,11 @@ def _age(*, seconds):
             ),
             {"age": seconds},
         )
+
+
+def test_the_scheduled_refresh_waits_for_a_hubspot_that_is_down(app, sandbox):
+    sandbox.stop()
+
+    pipelines.refresh_stale_pipelines()
+
+    assert pipelines.find_pipelines(get_default_portal_id(), "deals") is None

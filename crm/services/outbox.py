@@ -1,0 +1,192 @@
+"""The outbox: the rows and pairs of the mirror that wait for HubSpot, and what became of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+from sqlalchemy import select, text, update
+from sqlalchemy.orm import aliased
+
+from crm.extensions import transaction
+from crm.hubspot import associations as hubspot_associations
+from crm.hubspot import records as hubspot_records
+from crm.hubspot.answers import BatchOutcome, HubSpotRecord
+from crm.hubspot.associations import Pair
+from crm.hubspot.errors import HubSpotConflictError, HubSpotError
+from crm.models import PENDING, SYNCED, Association, Record
+from crm.objects import AssociationType, ObjectType
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PendingRecord:
+    """A row as it was read for sending; ``revision`` tells whether it has changed since."""
+
+    id: int
+    uuid: UUID
+    hs_object_id: str | None
+    properties: Mapping[str, str | None]
+    unsent: Sequence[str]
+    revision: int
+
+    @property
+    def key(self) -> str:
+        """By what its answer is known, whatever its place in the batch."""
+        return str(self.uuid)
+
+
+def list_pending_records(
+    portal_id: int, object_type: ObjectType, after: int
+) -> list[PendingRecord]:
+    """The next rows of a type that wait, after the row with the id ``after``: a batch at most."""
+    columns = (
+        Record.id,
+        Record.uuid,
+        Record.hs_object_id,
+        Record.properties,
+        Record.unsent,
+        Record.revision,
+    )
+    statement = (
+        select(*columns)
+        .where(Record.portal_id == portal_id, Record.object_type == object_type.name)
+        .where(Record.state == PENDING, Record.archived_at.is_(None), Record.id > after)
+        .order_by(Record.id)
+        .limit(hubspot_records.BATCH)
+    )
+    with transaction() as session:
+        return [PendingRecord(*row) for row in session.execute(statement)]
+
+
+def list_pending_pairs(portal_id: int, association: AssociationType, after: int) -> dict[Pair, int]:
+    """The next pairs of HubSpot ids that wait, by row id; HubSpot has both ends already."""
+    from_record, to_record = aliased(Record), aliased(Record)
+    statement = (
+        select(from_record.hs_object_id, to_record.hs_object_id, Association.id)
+        .join(from_record, from_record.id == Association.from_id)
+        .join(to_record, to_record.id == Association.to_id)
+        .where(Association.portal_id == portal_id, Association.type_id == association.type_id)
+        .where(Association.state == PENDING, Association.id > after)
+        .where(from_record.hs_object_id.is_not(None), to_record.hs_object_id.is_not(None))
+        .order_by(Association.id)
+        .limit(hubspot_associations.BATCH)
+    )
+    with transaction() as session:
+        return {
+            (from_id, to_id): row_id
+            for from_id, to_id, row_id in session.execute(statement)
+            if from_id and to_id
+        }
+
+
+# An answer that was overtaken by news of the same record tells nothing new.
+_ACCEPTED = text("""
+    UPDATE records
+    SET hs_object_id = answer.hs_object_id,
+        properties = records.properties || CASE
+            WHEN answer.updated_at < records.hs_modified_at THEN '{}'::jsonb
+            ELSE answer.properties END || CASE
+            WHEN records.revision = answer.revision THEN '{}'::jsonb
+            ELSE coalesce((SELECT jsonb_object_agg(name, records.properties -> name)
+                           FROM unnest(records.unsent) AS name), '{}') END,
+        unsent = CASE WHEN records.revision = answer.revision THEN '{}' ELSE records.unsent END,
+        state = CASE WHEN records.revision = answer.revision THEN 'synced' ELSE records.state END,
+        rejection = NULL,
+        hs_created_at = coalesce(answer.created_at, records.hs_created_at),
+        hs_modified_at = greatest(answer.updated_at, records.hs_modified_at),
+        updated_at = now()
+    FROM jsonb_to_recordset(CAST(:answers AS jsonb)) AS answer(
+        id bigint, revision bigint, hs_object_id text, properties jsonb,
+        created_at timestamptz, updated_at timestamptz)
+    WHERE records.id = answer.id AND NOT EXISTS (
+        SELECT FROM records AS other
+        WHERE other.portal_id = records.portal_id AND other.object_type = records.object_type
+            AND other.id <> records.id
+            AND (other.hs_object_id = answer.hs_object_id OR (
+                other.archived_at IS NULL
+                AND other.email = lower(answer.properties ->> 'email'))))
+    RETURNING records.id
+""")
+
+_REFUSED = text("""
+    UPDATE records
+    SET state = 'rejected', rejection = refusal.rejection, updated_at = now()
+    FROM jsonb_to_recordset(CAST(:refusals AS jsonb)) AS refusal(
+        id bigint, revision bigint, rejection jsonb)
+    WHERE records.id = refusal.id AND records.revision = refusal.revision
+""")
+
+
+def settle_records(
+    rows: Sequence[PendingRecord], outcome: BatchOutcome[str, HubSpotRecord]
+) -> None:
+    """Write down what became of the rows; one that changed meanwhile stays pending."""
+    # Two rows that HubSpot takes for one record: the first has it, the other is told so below.
+    answers = {
+        outcome.done[row.key].id: _answer(row, outcome.done[row.key])
+        for row in reversed(rows)
+        if row.key in outcome.done
+    }
+    with transaction() as session:
+        accepted = set(
+            session.scalars(_ACCEPTED, {"answers": orjson.dumps(list(answers.values())).decode()})
+        )
+        refusals = []
+        for row in rows:
+            error = outcome.refused.get(row.key) or (
+                None if row.id in accepted else same_record(outcome.done[row.key].id)
+            )
+            if error and not error.retryable:
+                log.warning("record rejected", record_id=row.id, reason=error.message)
+                refusals.append(
+                    {"id": row.id, "revision": row.revision, "rejection": error.as_rejection()}
+                )
+        session.execute(_REFUSED, {"refusals": orjson.dumps(refusals).decode()})
+
+
+_REFUSED_PAIRS = text("""
+    UPDATE associations
+    SET state = 'rejected', rejection = refusal.rejection
+    FROM jsonb_to_recordset(CAST(:refusals AS jsonb)) AS refusal(id bigint, rejection jsonb)
+    WHERE associations.id = refusal.id
+""")
+
+
+def settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> None:
+    """Write down what became of the pairs, whose row ids are given."""
+    synced = [ids[pair] for pair in outcome.done]
+    refusals = []
+    for pair, error in outcome.refused.items():
+        if error.retryable:
+            continue
+        log.warning("association rejected", association_id=ids[pair], reason=error.message)
+        refusals.append({"id": ids[pair], "rejection": error.as_rejection()})
+    with transaction() as session:
+        session.execute(
+            update(Association)
+            .where(Association.id.in_(synced))
+            .values(state=SYNCED, rejection=None)
+        )
+        session.execute(_REFUSED_PAIRS, {"refusals": orjson.dumps(refusals).decode()})
+
+
+def same_record(hs_object_id: str) -> HubSpotError:
+    """What is wrong with a row whose record another row mirrors."""
+    return HubSpotConflictError(
+        f"HubSpot keeps this as record {hs_object_id}, which stands in the mirror as another row"
+    )
+
+
+def _answer(row: PendingRecord, record: HubSpotRecord) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "revision": row.revision,
+        "hs_object_id": record.id,
+        "properties": record.properties,
+        "created_at": record.created_at,
+        "updated_at": record.updated_at,
+    }
