@@ -36,8 +36,8 @@ class _Sort:
     kind: str
 
 
-# Without a sort, the newest in the mirror come first.
-_NEWEST = _Sort("c.id", "bigint")
+# Without a sort, the newest in the mirror come first; "+ 0" is how the index has it.
+_NEWEST = _Sort("(c.id + 0)", "bigint")
 SORTS: Mapping[str, _Sort] = {
     "createdate": _Sort("coalesce(c.hs_created_at, c.created_at)", "timestamptz"),
     "lastmodifieddate": _Sort("coalesce(c.hs_modified_at, c.updated_at)", "timestamptz"),

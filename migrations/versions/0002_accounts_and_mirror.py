@@ -170,7 +170,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_records_live",
         "records",
-        ["portal_id", "object_type", "id"],
+        ["portal_id", "object_type", sa.literal_column("(id + 0)"), "id"],
         postgresql_where=sa.text("archived_at IS NULL"),
     )
     op.create_index(
