@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.extensions import READS, db, transaction
+from crm.objects import DEALS
+from crm.services.records import NewRecord, create_records
 
 from .conftest import contacts_in, counted_statements, emails_in
 
@@ -279,6 +281,24 @@ def test_a_page_takes_as_many_statements_for_20_contacts_as_for_one(
         counts[len(contacts_in(answer))] = len(found)
 
     assert 0 < counts[1] == counts[20]
+
+
+def test_a_page_does_not_read_through_the_deals_that_came_after_the_contacts(
+    client, portal_id, make_contact, make_key
+):
+    make_contact("ada@example.com")
+    with transaction() as session:
+        create_records(portal_id, [NewRecord(DEALS, {"dealname": str(n)}) for n in range(1000)])
+        session.execute(text("ANALYZE records"))
+    client.get("/contacts", headers=make_key())
+
+    with db.engines[READS].connect() as connection:
+        name = connection.scalar(
+            text("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%json_agg%'")
+        )
+        plan = connection.scalars(text(f"EXPLAIN EXECUTE {name} ({portal_id}, 11)")).all()
+
+    assert "ix_records_live" in "".join(plan)
 
 
 def _archive(*row_ids):
