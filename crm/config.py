@@ -17,6 +17,8 @@ from limits import parse as parse_rate
 from marshmallow import EXCLUDE, Schema, ValidationError
 from marshmallow import fields as parsers
 from marshmallow.validate import OneOf, Range, Regexp
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
 
 from crm.errors import ConfigError
 
@@ -36,6 +38,14 @@ def _rate(value: str) -> None:
         raise ValidationError("must read like: 10 per 1 minute") from error
 
 
+def _address(value: str) -> None:
+    try:
+        parse_dsn(value)
+    except ProgrammingError as error:
+        # Its own words repeat the address, and with it the password.
+        raise ValidationError("is malformed; it must be like postgresql://user@host/db") from error
+
+
 def _setting(default: Any, parse: parsers.Field[Any], *, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata={"parse": parse})
 
@@ -52,7 +62,9 @@ class Settings:
     data_dir: str = _setting("", parsers.String())
     database_url: str = _setting(
         "",
-        parsers.String(validate=Regexp(r"postgres(ql)?://", error="must begin with postgresql://")),
+        parsers.String(
+            validate=[Regexp(r"postgres(ql)?://", error="must begin with postgresql://"), _address]
+        ),
         secret=True,
     )
     redis_url: str = _setting(

@@ -304,6 +304,30 @@ def test_a_part_that_dies_stops_everything_with_the_reason(checkout, service, na
     assert checkout.taken_ports() == []
 
 
+def test_an_embedded_postgres_that_dies_stops_everything_too(checkout, service):
+    *_, postmaster = service.parts(checkout.data)
+    postmaster.kill()
+    ended = service.wait()
+
+    assert ended.code == 1
+    assert "crm: The embedded Postgres is gone, so everything stops" in ended.stderr
+
+
+def test_a_second_start_on_the_same_data_is_one_line(checkout, service):
+    ports = {"PORT": str(free_port()), "SANDBOX_PORT": str(free_port())}
+
+    assert refusal(checkout, **ports) == (
+        f"crm: Another run.py uses the data folder {checkout.data}; "
+        "stop it, or set DATA_DIR to another"
+    )
+
+
+def test_the_same_port_twice_is_one_line(checkout):
+    assert refusal(checkout, SANDBOX_PORT=str(checkout.port)) == (
+        "crm: PORT and SANDBOX_PORT are the same; set one to another port"
+    )
+
+
 @pytest.mark.parametrize("name", ["PORT", "SANDBOX_PORT"])
 def test_a_port_in_use_is_one_line(checkout, name):
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -328,7 +352,14 @@ def test_a_database_that_is_down_is_one_line(checkout):
     line = refusal(checkout, DATABASE_URL=f"postgresql://crm:hush@127.0.0.1:{free_port()}/crm")
 
     assert line.startswith("crm: The database of DATABASE_URL cannot be reached: ")
+    assert "Connection refused" in line
     assert "hush" not in line
+
+
+def test_a_malformed_database_address_is_one_line_without_it(checkout):
+    assert refusal(checkout, DATABASE_URL="postgresql://crm:hush@[bad/crm") == (
+        "crm: DATABASE_URL: is malformed; it must be like postgresql://user@host/db"
+    )
 
 
 def test_a_secret_that_production_lacks_is_one_line(checkout):

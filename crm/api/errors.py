@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ log = structlog.get_logger(__name__)
 # What the document says of every error.
 api.ERROR_SCHEMA = ErrorSchema
 
+_MOST_ERRORS = 100
 _CODES = {
     400: "VALIDATION_ERROR",
     401: "INVALID_TOKEN",
@@ -54,7 +56,8 @@ def _answer_ours(error: CRMError) -> Response:
         error.status,
         error.error_code,
         error.message,
-        errors=error.errors,
+        # Whoever sends a thousand wrong items sees what is wrong from a hundred.
+        errors=dict(islice(error.errors.items(), _MOST_ERRORS)),
         details=error.details,
     )
 

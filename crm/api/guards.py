@@ -82,6 +82,8 @@ def current_refresh_id() -> UUID:
 def identify() -> None:
     """Read the credentials; whoever proves an identity has limits of their own."""
     g.caller = g.claims = None
+    if request.endpoint is None:
+        return  # Flask is about to answer 404 or 405.
     key = request.headers.get("X-API-Key")
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if key:

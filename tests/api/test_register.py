@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import db, transaction
+from crm.services import pipelines
 from tests.conftest import registration, wait_until
 
 from .conftest import contacts_in, count_rows, sign_in
@@ -232,3 +233,14 @@ def _waiting_for_locks():
     with db.engine.connect() as connection:
         statement = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted"
         return connection.execute(text(statement)).scalar_one()
+
+
+def test_ten_thousand_wrong_stages_are_a_hundred_sentences(client, app):
+    pipelines.refresh_stale_pipelines()
+    ticket = {"subject": "It stutters", "pipeline": "0", "hs_pipeline_stage": "none"}
+    deals = [{"dealname": "An engine", "dealstage": "none", "tickets": [ticket] * 100}] * 100
+
+    answer = client.post("/register", json=registration("ada@example.com", deals=deals))
+
+    assert answer.status_code == 400
+    assert len(answer.json["errors"]) == 100

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
+from crm.services import accounts
 from tests.conftest import PASSWORD, Person
 
 from .conftest import sign_in
@@ -52,6 +53,10 @@ def test_an_unknown_email_takes_as_long_as_a_wrong_password(client, make_user):
 
     wrong, unknown = (statistics.median(taken[1:]) for taken in seconds.values())
     assert 0.5 < unknown / wrong < 2
+
+
+def test_an_unknown_email_is_compared_with_a_hash_that_costs_what_new_ones_cost():
+    assert not accounts._hasher.check_needs_rehash(accounts._NOBODYS_HASH)
 
 
 def test_a_refresh_answers_with_new_tokens_that_work(make_user):
