@@ -51,7 +51,7 @@ class _ContactPageInput(Input):
     q = Line(load_default="", longest=200)
     sort = Line(
         load_default="",
-        choices=(*SORTS, *(f"-{name}" for name in SORTS)),
+        choices=("", *SORTS, *(f"-{name}" for name in SORTS)),
         metadata={"description": "A property; with - in front, the greatest first"},
     )
 

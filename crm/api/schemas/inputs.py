@@ -35,8 +35,9 @@ class Line(fields.String):
     ) -> None:
         """Limit the number of characters, or the choices."""
         super().__init__(validate=validate.Length(min=shortest, max=longest), **kwargs)
-        if choices:
-            self.validators.append(validate.OneOf(list(choices)))
+        if choices := list(choices):
+            named = ", ".join(filter(None, choices))
+            self.validators.append(validate.OneOf(choices, error=f"Must be one of: {named}."))
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
