@@ -116,7 +116,9 @@ def _start_everything(running: ExitStack) -> list[Part]:
         environment |= _embed(configured, running, parts, with_sandbox=with_sandbox)
     settings = load_settings(environment)
     _refuse_dead_database(settings)
-    _migrate(settings, with_demo=with_sandbox)
+    # An account that everybody knows is for a database that nobody else can reach.
+    with_demo = with_sandbox and not configured.database_url
+    _migrate(settings, with_demo=with_demo)
 
     def start(name: str, module: str, *arguments: str, until: str = "") -> None:
         process = Process(
@@ -145,7 +147,7 @@ def _start_everything(running: ExitStack) -> list[Part]:
         *("web", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"),
         until=f"http://127.0.0.1:{settings.port}/health",
     )
-    _tell(configured, settings, with_sandbox=with_sandbox)
+    _tell(configured, settings, with_sandbox=with_sandbox, with_demo=with_demo)
     return parts
 
 
@@ -296,7 +298,7 @@ def _refuse_dead(parts: list[Part]) -> None:
             )
 
 
-def _tell(configured: Settings, settings: Settings, *, with_sandbox: bool) -> None:
+def _tell(configured: Settings, settings: Settings, *, with_sandbox: bool, with_demo: bool) -> None:
     here = f"http://localhost:{settings.port}"
     database = "as configured" if configured.database_url else f"embedded, {settings.data_folder}"
     print(
@@ -305,7 +307,7 @@ def _tell(configured: Settings, settings: Settings, *, with_sandbox: bool) -> No
         f"  database   {database}\n"
         f"  HubSpot    {settings.hubspot_api_url}{' (sandbox)' if with_sandbox else ''}"
     )
-    if with_sandbox:
+    if with_demo:
         print(f"  sign in    {DEMO_EMAIL} / {DEMO_PASSWORD}")
     print("\n  Ctrl-C stops everything.\n", flush=True)
 
