@@ -8,10 +8,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from crm.sandbox.access import DEFAULT_TOKEN
 from crm.sandbox.demo import fill_with_demo_data
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.state import StateError, StateFile
-from crm.sandbox.store import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, Sandbox, Settings
+from crm.sandbox.store import DEFAULT_PORTAL_ID, Sandbox, Settings
 
 _MAX_PORT = 65_535
 

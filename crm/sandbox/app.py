@@ -131,11 +131,12 @@ def _run(route: Route, call: Call, path: dict[str, str]) -> Answer:
 
 def _make_call(sandbox: Sandbox, version: str) -> Call:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    portal = sandbox.find_portal(token.strip()) if scheme.lower() == "bearer" else None
-    if portal is None:
+    access = sandbox.find_access(token.strip()) if scheme.lower() == "bearer" else None
+    if access is None:
         raise unauthenticated()
     return Call(
-        portal=portal,
+        portal=sandbox.portals[access.portal_id],
+        access=access,
         version=version,
         url=request.base_url,
         query=dict(request.args.lists()),

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from crm.sandbox.access import Access
 from crm.sandbox.errors import HubSpotError, invalid, invalid_json
 from crm.sandbox.payload import whole_number
 from crm.sandbox.store import Portal
@@ -27,13 +28,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request of an API client, whose token has been found to belong to ``portal``.
+    """One request of an API client, whose token opens ``portal`` as ``access`` says.
 
     ``version`` is ``v3`` or ``v4`` for the legacy paths and a date for the others. ``query``
     holds every value of a parameter, in order.
     """
 
     portal: Portal
+    access: Access
     version: str
     url: str
     query: Mapping[str, list[str]]

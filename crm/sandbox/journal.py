@@ -8,15 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
+from crm.sandbox.events import Event
+
 Undo: TypeAlias = Callable[[], object]
 
 
-class Journal:
-    """The undo log of one portal; ``commits`` counts the transactions that changed anything."""
+Publish: TypeAlias = Callable[[list[Event]], object]
 
-    def __init__(self) -> None:
+
+class Journal:
+    """The undo log of one portal; ``commits`` counts the transactions that changed anything.
+
+    ``publish`` is given the events of each transaction that stays, in their order.
+    """
+
+    def __init__(self, publish: Publish) -> None:
         """Start with nothing to undo."""
         self.commits = 0
+        self._publish = publish
+        self._events: list[Event] = []
         self._undo: list[Undo] = []
         self._depth = 0
 
@@ -24,19 +34,31 @@ class Journal:
         """Record how to take back the change that was just made."""
         self._undo.append(undo)
 
+    def emit(self, event: Event) -> None:
+        """Record what the change that was just made means to others."""
+        self._events.append(event)
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Keep the changes made inside, or none of them when an exception passes through."""
-        mark = len(self._undo)
+        mark, events_mark = len(self._undo), len(self._events)
         self._depth += 1
         try:
             yield
         except BaseException:
             while len(self._undo) > mark:
                 self._undo.pop()()
+            del self._events[events_mark:]
             raise
         finally:
             self._depth -= 1
-            if self._depth == 0 and self._undo:
-                self.commits += 1
-                self._undo.clear()
+            if self._depth == 0:
+                self._end()
+
+    def _end(self) -> None:
+        if self._undo:
+            self.commits += 1
+            self._undo.clear()
+        events, self._events = self._events, []
+        if events:
+            self._publish(events)

@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 
+from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access
 from crm.sandbox.clock import Clock
+from crm.sandbox.events import Event
 from crm.sandbox.faults import FaultPlan
 from crm.sandbox.journal import Journal
 from crm.sandbox.object_types import OBJECT_TYPES
@@ -18,7 +20,6 @@ from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
 from crm.sandbox.tables import Links, Record, RecordTable
 
 DEFAULT_PORTAL_ID = 44021307
-DEFAULT_TOKEN = "pat-na1-sandbox"  # noqa: S105 - opens nothing but this sandbox
 
 # Every type starts at the same id: a client that takes ids as unique across types shall stumble.
 _FIRST_RECORD_ID = 18_000_000_001
@@ -52,7 +53,7 @@ class Portal:
         self.lock = RLock()
         # Not for secrets: a seed must make the same ids and the same disorder again.
         self.random = random.Random(seed)  # noqa: S311
-        self.journal = Journal()
+        self.journal = Journal(self._publish)
         self.links = Links(self.journal)
         self.owners = STOCK_OWNERS
         self.tables = {name: RecordTable(each, self.journal) for name, each in OBJECT_TYPES.items()}
@@ -62,6 +63,9 @@ class Portal:
             for name, each in OBJECT_TYPES.items()
         }
         self.pipelines = {name: each.pipelines for name, each in OBJECT_TYPES.items()}
+
+    def _publish(self, events: list[Event]) -> None:
+        """Take the events of a transaction; nobody listens yet."""
 
     def table(self, object_type: ObjectType) -> RecordTable:
         """Return the records of one type."""
@@ -195,15 +199,15 @@ class Sandbox:
         self.settings = settings or Settings()
         self.faults = FaultPlan()
         self.counts = RequestCounts()
-        self.tokens = {DEFAULT_TOKEN: portal_id}
+        self.apps = {DEFAULT_APP.id: DEFAULT_APP}
+        self.tokens = {DEFAULT_TOKEN: Access(portal_id, DEFAULT_APP.id)}
         self._seed = seed
         self._resets = 0
         self.portals = {portal_id: self._new_portal(portal_id)}
 
-    def find_portal(self, token: str) -> Portal | None:
-        """Return the portal that a token opens; None for an unknown token."""
-        portal_id = self.tokens.get(token)
-        return None if portal_id is None else self.portals[portal_id]
+    def find_access(self, token: str) -> Access | None:
+        """Return what a token opens; None for an unknown token."""
+        return self.tokens.get(token)
 
     def reset(self) -> None:
         """Make every portal new and empty, and forget faults and counts; settings stay."""
@@ -239,7 +243,7 @@ class Sandbox:
             portals = {each["id"]: self._load_portal(each) for each in state["portals"]}
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"it is not a sandbox's state ({error!r})") from error
-        strangers = set(self.tokens.values()) - portals.keys()
+        strangers = {each.portal_id for each in self.tokens.values()} - portals.keys()
         if strangers:
             raise ValueError(f"it holds the portals {sorted(portals)}, not {sorted(strangers)}")
         self.portals = portals

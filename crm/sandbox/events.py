@@ -1,0 +1,33 @@
+"""What happened in a portal, as its webhooks and their journal will tell it.
+
+Changes emit events as they are made; a transaction that is undone takes its events along.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+CREATION: Final = "creation"
+DELETION: Final = "deletion"
+PRIVACY_DELETION: Final = "privacyDeletion"
+RESTORE: Final = "restore"
+MERGE: Final = "merge"
+PROPERTY_CHANGE: Final = "propertyChange"
+ASSOCIATION_CHANGE: Final = "associationChange"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one record, or to one direction of an association.
+
+    ``at`` is the moment in epoch milliseconds. ``details`` are the fields of HubSpot's payload that
+    the kind adds: ``propertyName``, ``propertyValue``; ``primaryObjectId``, ``mergedObjectIds``,
+    ``newObjectId``, ``numberOfPropertiesMoved``; ``fromObjectId``, ``toObjectId``,
+    ``associationTypeId``, ``associationRemoved``.
+    """
+
+    kind: str
+    object_type: str
+    object_id: int
+    at: int
+    details: Mapping[str, Any] = field(default_factory=dict)
