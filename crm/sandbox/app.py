@@ -20,6 +20,7 @@ from crm.sandbox import (
     account,
     association_routes,
     batches,
+    merges,
     objects,
     pipelines,
     properties,
@@ -50,6 +51,7 @@ AREAS: Final = {
 ROUTES: Final[tuple[Route, ...]] = (
     *objects.ROUTES,
     *batches.ROUTES,
+    *merges.ROUTES,
     *search.ROUTES,
     *association_routes.ROUTES,
     *pipelines.ROUTES,

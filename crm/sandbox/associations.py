@@ -80,6 +80,24 @@ def remove_types(
             _drop(portal, source, target, each)
 
 
+def remove_associations(portal: Portal, source: Ref) -> None:
+    """Remove everything that a record is associated with."""
+    for target in portal.links.all_targets(source):
+        dissociate(portal, source, target)
+
+
+def move_associations(portal: Portal, gone: Ref, survivor: Ref) -> None:
+    """Give all associations of a merged record to its survivor, whose own primary ones win."""
+    for target, type_ids in portal.links.all_targets(gone).items():
+        dissociate(portal, gone, target)
+        if target == survivor:
+            continue
+        for each in type_ids_to_types(type_ids):
+            if not (each.primary and each.exclusive and _has_type(portal, survivor, target, each)):
+                _add(portal, survivor, target, each.type_id)
+                _add(portal, target, survivor, each.inverse_id)
+
+
 def live_targets(
     portal: Portal, source: Ref, to_type: ObjectType
 ) -> list[tuple[int, tuple[int, ...]]]:
@@ -204,6 +222,12 @@ def _drop_other_primary(portal: Portal, source: Ref, target: Ref, each: Associat
     for partner, type_ids in list(portal.links.targets(source, target.object_type).items()):
         if each.type_id in type_ids and partner != target.id:
             _drop(portal, source, Ref(target.object_type, partner), each)
+
+
+def _has_type(portal: Portal, source: Ref, target: Ref, each: AssociationType) -> bool:
+    """Say whether a record has an association of that type already, whoever is the target."""
+    present = portal.links.targets(source, target.object_type).values()
+    return any(each.type_id in type_ids for type_ids in present)
 
 
 def _add(portal: Portal, source: Ref, target: Ref, type_id: int) -> None:

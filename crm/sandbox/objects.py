@@ -15,7 +15,6 @@ from crm.sandbox.records import (
     Selection,
     archive_record,
     create_record,
-    find_record,
     get_record,
     render_record,
     select,
@@ -55,10 +54,15 @@ def update_object(call: Call, object_type: ObjectType, record_id: str) -> Answer
 
 
 def archive_object(call: Call, object_type: ObjectType, record_id: str) -> Answer:
-    """Archive a record: 204, also when there was none."""
-    if whole_number(record_id) is None:
+    """Archive a record: 204, also when there was none.
+
+    The id of a merged record archives what it became, as GET and PATCH find that (unverified).
+    """
+    number = whole_number(record_id)
+    if number is None:
         raise id_not_numeric(record_id)
-    record = find_record(call.portal, object_type, record_id)
+    table = call.portal.table(object_type)
+    record = table.find(number) or table.find_survivor(number)
     if record:
         archive_record(call.portal, object_type, record)
     return Answer(status=204)

@@ -34,12 +34,14 @@ class Settings:
     """What can be changed while the sandbox runs.
 
     ``conflict_names_id`` says whether the 409 of a taken e-mail names the contact that has it;
-    HubSpot sometimes leaves the id out.
+    HubSpot sometimes leaves the id out. ``merge_mints_new_id`` says whether merged records get a
+    new id, as HubSpot does today, or keep the primary one's.
     """
 
     latency_ms: int = 0
     index_lag_ms: int = 2_000
     conflict_names_id: bool = True
+    merge_mints_new_id: bool = True
 
 
 class Portal:
@@ -123,6 +125,7 @@ class Portal:
             "next_ids": self._next_ids,
             "records": {name: list(table.records.values()) for name, table in self.tables.items()},
             "links": self.links.dump(),
+            "merged": {name: table.merged for name, table in self.tables.items()},
             "pipelines": self.pipelines,
             "properties": {
                 name: [each for each in definitions.values() if each not in stock[name]]
@@ -147,6 +150,8 @@ class Portal:
                 for each in records:
                     self.tables[name].add(Record(**each))
             self.links.load(dumped.get("links", []))
+            for name, merged in dumped.get("merged", {}).items():
+                self.tables[name].merged = {int(old): new for old, new in merged.items()}
 
 
 def _load_property(shape: dict[str, Any]) -> Property:
