@@ -17,6 +17,7 @@ from crm.sandbox.journal import Journal
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
+from crm.sandbox.setup import Setup
 from crm.sandbox.tables import Links, Record, RecordTable
 
 DEFAULT_PORTAL_ID = 44021307
@@ -65,6 +66,7 @@ class Portal:
             for name, each in OBJECT_TYPES.items()
         }
         self.pipelines = {name: each.pipelines for name, each in OBJECT_TYPES.items()}
+        self.setup = Setup(self.journal)
 
     def _publish(self, events: list[Event]) -> None:
         """Take the events of a transaction; nobody listens yet."""
@@ -127,6 +129,7 @@ class Portal:
             "links": self.links.dump(),
             "merged": {name: table.merged for name, table in self.tables.items()},
             "pipelines": self.pipelines,
+            "setup": self.setup.dump(),
             "properties": {
                 name: [each for each in definitions.values() if each not in stock[name]]
                 for name, definitions in self.properties.items()
@@ -144,6 +147,7 @@ class Portal:
             for name, definitions in dumped.get("properties", {}).items():
                 for each in definitions:
                     self.put_property(OBJECT_TYPES[name], _load_property(each))
+            self.setup.load(dumped.get("setup", {}))
             for name, pipelines in dumped.get("pipelines", {}).items():
                 self.pipelines[name] = tuple(_load_pipeline(each) for each in pipelines)
             for name, records in dumped.get("records", {}).items():
