@@ -28,7 +28,7 @@ def read_account(call: Call) -> Answer:
         "uiDomain": "app.hubspot.com",
         "dataHostingLocation": "na1",
     }
-    if call.version >= "2026-09" and not call.version.startswith("v"):
+    if call.is_since("2026-09"):
         details |= {"portalName": "Bright Harbor", "createdAt": iso(_CREATED)}
     return Answer(details)
 

@@ -19,7 +19,10 @@ from werkzeug.routing import BaseConverter
 from crm.sandbox import (
     account,
     association_routes,
+    associations_v3,
     batches,
+    labels,
+    merges,
     objects,
     pipelines,
     properties,
@@ -37,11 +40,14 @@ CORRELATION_HEADER: Final = "x-hubspot-correlation-id"
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
 ADMIN: Final = "admin"
 
-# Where each area of the API is served: the legacy version and its prefix, the dated prefix.
+# Where each area of the API is served: the legacy version and its prefix, the dated prefix. What
+# v4 replaced has none of the latter.
 AREAS: Final = {
     "objects": ("v3", "/crm/v3/objects", "/crm/objects/<dated:version>"),
     "record_associations": ("v4", "/crm/v4/objects", "/crm/objects/<dated:version>"),
     "associations": ("v4", "/crm/v4/associations", "/crm/associations/<dated:version>"),
+    "record_associations_v3": ("v3", "/crm/v3/objects", None),
+    "associations_v3": ("v3", "/crm/v3/associations", None),
     "pipelines": ("v3", "/crm/v3/pipelines", "/crm/pipelines/<dated:version>"),
     "properties": ("v3", "/crm/v3/properties", "/crm/properties/<dated:version>"),
     "owners": ("v3", "/crm/v3/owners", "/crm/owners/<dated:version>"),
@@ -50,8 +56,11 @@ AREAS: Final = {
 ROUTES: Final[tuple[Route, ...]] = (
     *objects.ROUTES,
     *batches.ROUTES,
+    *merges.ROUTES,
     *search.ROUTES,
     *association_routes.ROUTES,
+    *associations_v3.ROUTES,
+    *labels.ROUTES,
     *pipelines.ROUTES,
     *properties.ROUTES,
     *account.ROUTES,
@@ -109,6 +118,8 @@ def _add_route(
         (legacy_prefix, "legacy", {"version": legacy}),
         (dated_prefix, "dated", None),
     ):
+        if prefix is None:
+            continue
         app.add_url_rule(
             prefix + route.path,
             endpoint=f"{endpoint}:{family}",

@@ -169,6 +169,62 @@ class PipelineRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionalRule:
+    """Makes a property required while another one has one of some values."""
+
+    name: str
+    when: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRules:
+    """What an admin of a portal asks of writes to an object type.
+
+    ``required`` are the properties without which nobody may create a record; ``may_associate``
+    says whether the portal's people may edit its associations.
+    """
+
+    required: tuple[str, ...] = ()
+    conditional: tuple[ConditionalRule, ...] = ()
+    may_associate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyGroup:
+    """What properties of an object type stand under in HubSpot's user interface."""
+
+    name: str
+    label: str
+    display_order: int = -1
+
+    def render(self) -> dict[str, Any]:
+        """Return the group as HubSpot's JSON."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "displayOrder": self.display_order,
+            "archived": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineChange:
+    """One entry of the audit of a pipeline or stage; ``shape`` is its JSON after the change.
+
+    ``action`` is CREATE, UPDATE or DELETE, ``path`` the ids that lead to it: the pipeline's,
+    and the stage's for a stage.
+    """
+
+    object_type: str
+    path: str
+    action: str
+    at: int
+    user_id: int | None
+    shape: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectType:
     """One CRM object type, declared whole.
 

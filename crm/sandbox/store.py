@@ -17,6 +17,7 @@ from crm.sandbox.journal import Journal
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
+from crm.sandbox.setup import Setup
 from crm.sandbox.tables import Links, Record, RecordTable
 
 DEFAULT_PORTAL_ID = 44021307
@@ -34,12 +35,14 @@ class Settings:
     """What can be changed while the sandbox runs.
 
     ``conflict_names_id`` says whether the 409 of a taken e-mail names the contact that has it;
-    HubSpot sometimes leaves the id out.
+    HubSpot sometimes leaves the id out. ``merge_mints_new_id`` says whether merged records get a
+    new id, as HubSpot does today, or keep the primary one's.
     """
 
     latency_ms: int = 0
     index_lag_ms: int = 2_000
     conflict_names_id: bool = True
+    merge_mints_new_id: bool = True
 
 
 class Portal:
@@ -63,6 +66,7 @@ class Portal:
             for name, each in OBJECT_TYPES.items()
         }
         self.pipelines = {name: each.pipelines for name, each in OBJECT_TYPES.items()}
+        self.setup = Setup(self.journal)
 
     def _publish(self, events: list[Event]) -> None:
         """Take the events of a transaction; nobody listens yet."""
@@ -123,7 +127,9 @@ class Portal:
             "next_ids": self._next_ids,
             "records": {name: list(table.records.values()) for name, table in self.tables.items()},
             "links": self.links.dump(),
+            "merged": {name: table.merged for name, table in self.tables.items()},
             "pipelines": self.pipelines,
+            "setup": self.setup.dump(),
             "properties": {
                 name: [each for each in definitions.values() if each not in stock[name]]
                 for name, definitions in self.properties.items()
@@ -141,12 +147,15 @@ class Portal:
             for name, definitions in dumped.get("properties", {}).items():
                 for each in definitions:
                     self.put_property(OBJECT_TYPES[name], _load_property(each))
+            self.setup.load(dumped.get("setup", {}))
             for name, pipelines in dumped.get("pipelines", {}).items():
                 self.pipelines[name] = tuple(_load_pipeline(each) for each in pipelines)
             for name, records in dumped.get("records", {}).items():
                 for each in records:
                     self.tables[name].add(Record(**each))
             self.links.load(dumped.get("links", []))
+            for name, merged in dumped.get("merged", {}).items():
+                self.tables[name].merged = {int(old): new for old, new in merged.items()}
 
 
 def _load_property(shape: dict[str, Any]) -> Property:

@@ -69,9 +69,13 @@ class RecordTable:
     """All records of one object type in one portal."""
 
     def __init__(self, object_type: ObjectType, journal: Journal) -> None:
-        """Start empty, with an index for the type's own unique properties."""
+        """Start empty, with an index for the type's own unique properties.
+
+        ``merged`` leads from each id that a merge took away to the record that it became.
+        """
         self.object_type = object_type
         self.records: dict[int, Record] = {}
+        self.merged: dict[int, int] = {}
         self._journal = journal
         self._live: list[int] = []
         self._archived: list[int] = []
@@ -93,6 +97,14 @@ class RecordTable:
         record = self.records.get(record_id)
         return record if record and (record.archived_at is not None) == archived else None
 
+    def find_survivor(self, record_id: int) -> Record | None:
+        """Return the live record that one became which was merged away; None for other ids."""
+        if record_id not in self.merged:
+            return None
+        while record_id in self.merged:
+            record_id = self.merged[record_id]
+        return self.find(record_id)
+
     def find_by_value(self, name: str, value: str) -> Record | None:
         """Return the live record that holds a value of an indexed property."""
         record_id = self._index[name].get(value)
@@ -100,12 +112,7 @@ class RecordTable:
 
     def add(self, record: Record) -> None:
         """Put in a new record, live or archived."""
-        self.records[record.id] = record
-        if record.archived_at is None:
-            insort(self._live, record.id)
-            self._enter(record, self._index)
-        else:
-            insort(self._archived, record.id)
+        self._put(record)
         self._journal.note(lambda: self._remove(record))
 
     def change(self, record: Record, properties: dict[str, str], moment: int) -> None:
@@ -131,6 +138,31 @@ class RecordTable:
         record.archived_at = moment
         self._journal.note(lambda: self._unarchive(record))
 
+    def restore(self, record: Record, moment: int) -> None:
+        """Bring a record back from the archive, where nobody may hold its unique values."""
+        archived_at, updated_at = record.archived_at, record.updated_at
+        self._unarchive(record)
+        record.updated_at = moment
+
+        def undo() -> None:
+            self._leave(record, self._index)
+            del self._live[bisect_left(self._live, record.id)]
+            insort(self._archived, record.id)
+            record.archived_at, record.updated_at = archived_at, updated_at
+
+        self._journal.note(undo)
+
+    def purge(self, record: Record) -> None:
+        """Forget a record for good, as if it had never been."""
+        self._remove(record)
+        self._journal.note(lambda: self._put(record))
+
+    def merge(self, gone: Record, survivor_id: int) -> None:
+        """Take a live record away and let its id lead to the record that it became."""
+        self.purge(gone)
+        self.merged[gone.id] = survivor_id
+        self._journal.note(lambda: self.merged.pop(gone.id))
+
     def page(self, start: int, size: int, *, archived: bool = False) -> tuple[list[Record], int]:
         """Return records by id from ``start`` on, and the id after the last (0 at the end)."""
         ids = self._archived if archived else self._live
@@ -141,6 +173,14 @@ class RecordTable:
     def live(self) -> Iterator[Record]:
         """Iterate over the live records, oldest id first."""
         return (self.records[record_id] for record_id in self._live)
+
+    def _put(self, record: Record) -> None:
+        self.records[record.id] = record
+        if record.archived_at is None:
+            insort(self._live, record.id)
+            self._enter(record, self._index)
+        else:
+            insort(self._archived, record.id)
 
     def _unarchive(self, record: Record) -> None:
         record.archived_at = None
@@ -198,6 +238,19 @@ class Links:
     def targets(self, source: Ref, to_type: str) -> Mapping[int, TypeIds]:
         """Return the associated ids of one type, each with its type ids."""
         return self._links.get((source.object_type, to_type), {}).get(source.id, {})
+
+    def all_targets(self, source: Ref) -> dict[Ref, TypeIds]:
+        """Return everything that a record is associated with, each with its type ids."""
+        return {
+            Ref(to_type, target): type_ids
+            for (from_type, to_type), sources in self._links.items()
+            if from_type == source.object_type
+            for target, type_ids in sources.get(source.id, {}).items()
+        }
+
+    def sources(self, from_type: str, to_type: str) -> list[Ref]:
+        """Return the records of one type that are associated with any of another."""
+        return [Ref(from_type, each) for each in self._links.get((from_type, to_type), {})]
 
     def put(self, source: Ref, target: Ref, type_ids: TypeIds) -> None:
         """Set the type ids of one direction; none of them removes it."""

@@ -105,6 +105,13 @@ def check_required(object_type: ObjectType, values: Values) -> None:
         )
 
 
+def check_unique(portal: Portal, object_type: ObjectType, values: Values, record: Record) -> None:
+    """Refuse unique values of a record that another one holds; raise `invalid_properties`."""
+    problems = _unique_problems(portal, object_type, values, record)
+    if problems:
+        raise invalid_properties(portal.id, problems)
+
+
 def normal_email(text: str) -> str:
     """Return an address as HubSpot stores and compares it: trimmed and in lower case."""
     return text.strip().lower()
