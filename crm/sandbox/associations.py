@@ -4,7 +4,8 @@ Source: HubSpot docs, associate records guide. Type ids are directed: 341 is dea
 342 company to deal. A labelled association always stands beside the unlabelled one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from crm.sandbox.errors import NOT_FOUND, HubSpotError, invalid
@@ -19,7 +20,7 @@ from crm.sandbox.payload import (
 )
 from crm.sandbox.schema import AssociationType, ObjectType
 from crm.sandbox.store import Portal
-from crm.sandbox.tables import Record, Ref
+from crm.sandbox.tables import Record, Ref, TypeIds
 
 
 def unlabelled_type(from_type: ObjectType, to_type: ObjectType) -> AssociationType:
@@ -168,16 +169,36 @@ def get_ref(portal: Portal, object_type: ObjectType, key: str) -> Ref:
     return found
 
 
-def render_inline(
-    portal: Portal, object_type: ObjectType, record: Record, to_type: ObjectType
-) -> list[dict[str, str]]:
-    """Return a record's associations in the objects API's v3 style: one row per type."""
-    source = Ref(object_type.name, record.id)
-    return [
-        {"id": str(target), "type": each.name}
-        for target, type_ids in live_targets(portal, source, to_type)
-        for each in type_ids_to_types(portal, type_ids)
-    ]
+def inline_renderer(
+    portal: Portal, object_type: ObjectType, to_type: ObjectType
+) -> Callable[[Record], Sequence[dict[str, str]]]:
+    """Return what spells a record's associations in the objects API's v3 style.
+
+    There is one row per type, by the id of the associated record.
+    """
+    targets_of = portal.links.between(object_type.name, to_type.name)
+    records = portal.table(to_type).records
+
+    @cache
+    def names_of(type_ids: TypeIds) -> tuple[str, ...]:
+        return tuple(each.name for each in type_ids_to_types(portal, type_ids))
+
+    def render(record: Record) -> Sequence[dict[str, str]]:
+        rows: list[dict[str, str]] = []
+        targets = targets_of.get(record.id, {})
+        for target in sorted(targets) if len(targets) > 1 else targets:
+            found = records.get(target)
+            if found and found.archived_at is None:
+                rows += _rows(target, names_of(targets[target]))
+        return rows
+
+    return render
+
+
+# A company of many deals is spelled once for all of them.
+@lru_cache(maxsize=65_536)
+def _rows(target: int, names: tuple[str, ...]) -> tuple[dict[str, str], ...]:
+    return tuple({"id": str(target), "type": name} for name in names)
 
 
 def _find_ref(portal: Portal, object_type: ObjectType, key: str) -> Ref | None:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from fnmatch import translate
+from functools import partial
+from operator import attrgetter, eq, ge, gt, le, lt, ne
 from typing import Any, Final, TypeAlias
 
 from crm.sandbox.clock import parse_moment
@@ -47,7 +49,7 @@ def reader(object_type: ObjectType, definition: Property) -> Read:
     """Return how to get a record's value of a property, in the form of `comparable`."""
     name = definition.name
     if name in object_type.system_properties:
-        return _SYSTEM.get(name, _updated_at)
+        return _SYSTEM.get(name, _UPDATED_AT)
 
     def read(record: Record) -> Any:
         text = record.properties.get(name)
@@ -79,14 +81,11 @@ def read_filter(portal: Portal, object_type: ObjectType, shape: JSONObject) -> F
     return holds
 
 
-def _updated_at(record: Record) -> int:
-    return record.updated_at
-
-
 _SYSTEM: Final[Mapping[str, Read]] = {
-    RECORD_ID: lambda record: record.id,
-    "createdate": lambda record: record.created_at,
+    RECORD_ID: attrgetter("id"),
+    "createdate": attrgetter("created_at"),
 }
+_UPDATED_AT: Final[Read] = attrgetter("updated_at")
 
 
 def _finite(value: str) -> int | Decimal | None:
@@ -115,7 +114,7 @@ def _comparison(definition: Property, operator: str, shape: JSONObject) -> Calla
     comparison = _COMPARISONS.get(operator)
     if comparison is None:
         raise invalid_json(f"{operator} is not an operator")
-    return lambda value: comparison(value, given)
+    return partial(comparison, given)
 
 
 def _operand(definition: Property, text: str) -> Any:
@@ -125,13 +124,14 @@ def _operand(definition: Property, text: str) -> Any:
     return value
 
 
+# The operand of the filter stands first, so that it can be bound.
 _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "EQ": lambda value, given: bool(value == given),
-    "NEQ": lambda value, given: bool(value != given),
-    "LT": lambda value, given: bool(value < given),
-    "LTE": lambda value, given: bool(value <= given),
-    "GT": lambda value, given: bool(value > given),
-    "GTE": lambda value, given: bool(value >= given),
+    "EQ": eq,
+    "NEQ": ne,
+    "LT": gt,
+    "LTE": ge,
+    "GT": lt,
+    "GTE": le,
 }
 
 

@@ -4,7 +4,7 @@ Every function expects the portal's lock and a transaction around it; what raise
 that the transaction takes back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,27 +176,47 @@ def render_record(
 
     A property that is asked for, defined and unset comes as null; an undefined one not at all.
     """
-    wanted: Iterable[str] = record.properties if selection.names is None else selection.names
-    names = dict.fromkeys((*object_type.system_properties, *wanted))
+    return renderer(portal, object_type, selection)(record)
+
+
+def renderer(
+    portal: Portal, object_type: ObjectType, selection: Selection
+) -> Callable[[Record], dict[str, Any]]:
+    """Return `render_record` for many records: what they share is worked out once."""
     defined = portal.properties[object_type.name]
-    shape: dict[str, Any] = {
-        "id": str(record.id),
-        "properties": {
-            name: value_of(object_type, record, name)
-            for name in sorted(names)
-            if name in defined and not defined[name].archived
-        },
-        "createdAt": iso(record.created_at),
-        "updatedAt": iso(record.updated_at),
-        "archived": record.archived_at is not None,
-    }
-    if record.archived_at is not None:
-        shape["archivedAt"] = iso(record.archived_at)
-    if selection.history:
-        shape["propertiesWithHistory"] = {
-            name: _render_history(record, name) for name in selection.history if name in defined
+
+    def shown(names: Iterable[str]) -> list[str]:
+        wanted = {*object_type.system_properties, *names}
+        return sorted(name for name in wanted if name in defined and not defined[name].archived)
+
+    selected = None if selection.names is None else shown(selection.names)
+    history = [name for name in selection.history if name in defined]
+
+    def render(record: Record) -> dict[str, Any]:
+        values = record.properties
+        created_at, updated_at = iso(record.created_at), iso(record.updated_at)
+        properties: dict[str, str | None] = {
+            name: values.get(name) for name in (shown(values) if selected is None else selected)
         }
-    return shape
+        properties[RECORD_ID] = record_id = str(record.id)
+        properties["createdate"] = created_at
+        properties[object_type.modified_property] = updated_at
+        shape: dict[str, Any] = {
+            "id": record_id,
+            "properties": properties,
+            "createdAt": created_at,
+            "updatedAt": updated_at,
+            "archived": record.archived_at is not None,
+        }
+        if record.archived_at is not None:
+            shape["archivedAt"] = iso(record.archived_at)
+        if history:
+            shape["propertiesWithHistory"] = {
+                name: _render_history(record, name) for name in history
+            }
+        return shape
+
+    return render
 
 
 def _render_history(record: Record, name: str) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
 from crm.sandbox.setup import Setup
+from crm.sandbox.spellings import Spellings
 from crm.sandbox.tables import Links, Record, RecordTable
 
 DEFAULT_PORTAL_ID = 44021307
@@ -58,6 +59,7 @@ class Portal:
         self.random = random.Random(seed)  # noqa: S311
         self.journal = Journal(self._publish)
         self.links = Links(self.journal)
+        self.spellings = Spellings(self.journal)
         self.owners = STOCK_OWNERS
         self.tables = {name: RecordTable(each, self.journal) for name, each in OBJECT_TYPES.items()}
         self._next_ids = dict.fromkeys(OBJECT_TYPES, _FIRST_RECORD_ID)

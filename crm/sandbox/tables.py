@@ -237,7 +237,11 @@ class Links:
 
     def targets(self, source: Ref, to_type: str) -> Mapping[int, TypeIds]:
         """Return the associated ids of one type, each with its type ids."""
-        return self._links.get((source.object_type, to_type), {}).get(source.id, {})
+        return self.between(source.object_type, to_type).get(source.id, {})
+
+    def between(self, from_type: str, to_type: str) -> Mapping[int, Mapping[int, TypeIds]]:
+        """Return the `targets` of every record that has any, by its id."""
+        return self._links.get((from_type, to_type), {})
 
     def all_targets(self, source: Ref) -> dict[Ref, TypeIds]:
         """Return everything that a record is associated with, each with its type ids."""
