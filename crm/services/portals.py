@@ -30,8 +30,9 @@ DEFAULT_ORGANIZATION = "Default"
 
 LONGEST_PAUSE = timedelta(seconds=60)
 
-_PATIENT = Timeouts()
-_FOR_A_PERSON = Timeouts(connect=1, read=2)
+# A job sits through pauses of a second. After longer ones it comes back, and keeps no worker.
+_FOR_A_JOB = Timeouts(patience=35)
+_FOR_A_PERSON = Timeouts(connect=1, read=2, patience=4)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
         base_url=settings.hubspot_api_url,
         token=settings.hubspot_private_app_token,
         version=settings.hubspot_api_version,
-        timeouts=_FOR_A_PERSON if someone_waits else _PATIENT,
+        timeouts=_FOR_A_PERSON if someone_waits else _FOR_A_JOB,
     )
 
 
