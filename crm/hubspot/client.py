@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 import orjson
@@ -19,6 +19,7 @@ from crm.hubspot.errors import (
     HubSpotAuthError,
     HubSpotError,
     HubSpotNotFoundError,
+    HubSpotRateLimitError,
     HubSpotUnavailableError,
 )
 
@@ -46,6 +47,26 @@ _DATED = {
 }
 
 
+CallKind = Literal["general", "search", "associations"]
+"""By which of HubSpot's rate limits a call is counted."""
+
+
+class Budget(Protocol):
+    """Decides when a call may be made, so that HubSpot's limits are not exceeded."""
+
+    def wait(self, kind: CallKind) -> None:
+        """Return when a call may be made.
+
+        Raises:
+            HubSpotRateLimitError: it would take longer than the caller may wait.
+        """
+
+    def learn(
+        self, kind: CallKind, headers: Mapping[str, str], error: HubSpotRateLimitError | None
+    ) -> None:
+        """Take note of an answer's headers, and of a 429."""
+
+
 @dataclass(frozen=True)
 class Timeouts:
     """Seconds to wait for a connection, and for each piece of an answer."""
@@ -64,6 +85,7 @@ class HubSpotClient:
         version: a dated one, or ``v3`` for the v3 and v4 paths.
         timeouts: of every call.
         pause: waits the given seconds between attempts.
+        budget: asked before every attempt and told every answer; None limits nothing.
 
     Raises:
         HubSpotAuthError: the token cannot even be sent.
@@ -74,6 +96,7 @@ class HubSpotClient:
     version: str
     timeouts: Timeouts = Timeouts()
     pause: Callable[[float], None] = time.sleep
+    budget: Budget | None = None
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +153,9 @@ class HubSpotClient:
     def _call_once(
         self, method: str, path: str, params: Mapping[str, Any] | None, body: Any
     ) -> Any:
+        kind = _kind_of_call(path)
+        if self.budget:
+            self.budget.wait(kind)
         started = time.monotonic()
         try:
             response = self._session().request(
@@ -151,8 +177,14 @@ class HubSpotClient:
             status=response.status_code,
             milliseconds=round((time.monotonic() - started) * 1000),
         )
+        refusal = None
         if response.status_code >= 300:
-            raise error_from(response.status_code, response.headers, response.content)
+            refusal = error_from(response.status_code, response.headers, response.content)
+        if self.budget:
+            limited = refusal if isinstance(refusal, HubSpotRateLimitError) else None
+            self.budget.learn(kind, response.headers, limited)
+        if refusal:
+            raise refusal
         return _json(response)
 
     def _session(self) -> requests.Session:
@@ -175,6 +207,12 @@ class HubSpotClient:
             self._local.session = session
         session_of_thread: requests.Session = self._local.session
         return session_of_thread
+
+
+def _kind_of_call(path: str) -> CallKind:
+    if path.endswith("/search"):
+        return "search"
+    return "associations" if "/associations/" in path else "general"
 
 
 def _json(response: requests.Response) -> Any:
