@@ -22,6 +22,7 @@ from crm.hubspot.errors import (
 from crm.hubspot.properties import ensure_unique_property
 from crm.models import Organization, Portal
 from crm.objects import CRM_UID, OBJECT_TYPES
+from crm.services.budget import PERSON, SYNC, budget_for
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +63,7 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
 
     Args:
         portal_id: whose.
-        someone_waits: give up sooner, because a person waits for the answer.
+        someone_waits: give up sooner and go first, because a person waits for the answer.
 
     Raises:
         HubSpotUnavailableError: no token is configured for this portal.
@@ -80,6 +81,7 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
         token=settings.hubspot_private_app_token,
         version=settings.hubspot_api_version,
         timeouts=_FOR_A_PERSON if someone_waits else _FOR_A_JOB,
+        budget=budget_for(portal_id, PERSON if someone_waits else SYNC),
     )
 
 
