@@ -1,6 +1,7 @@
 """The tables, as SQLAlchemy models."""
 
 from crm.models.accounts import ApiKey, Organization, SignIn, User
+from crm.models.inbox import WebhookEvent
 from crm.models.mirror import PENDING, REJECTED, SYNCED, Association, PipelineSet, Record
 from crm.models.portals import Portal
 
@@ -16,4 +17,5 @@ __all__ = [
     "Record",
     "SignIn",
     "User",
+    "WebhookEvent",
 ]
