@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import orjson
@@ -54,13 +54,23 @@ class Timeouts:
     read: float = 30.0
 
 
+class TokenSource(Protocol):
+    """Gives tokens that change, as those of OAuth do."""
+
+    def get(self) -> str:
+        """The token to send now; raises ``HubSpotAuthError`` when there is none any more."""
+
+    def renew(self, refused: str) -> str:
+        """Another token than the one that HubSpot just refused; raises as ``get`` does."""
+
+
 @dataclass
 class HubSpotClient:
     """Speaks to HubSpot with one token.
 
     Args:
         base_url: such as ``https://api.hubapi.com``.
-        token: of a private app or a service key, or an OAuth access token.
+        token: of a private app or a service key, or a source of OAuth access tokens.
         version: a dated one, or ``v3`` for the v3 and v4 paths.
         timeouts: of every call.
         pause: waits the given seconds between attempts.
@@ -70,7 +80,7 @@ class HubSpotClient:
     """
 
     base_url: str
-    token: str = field(repr=False)
+    token: str | TokenSource = field(repr=False)
     version: str
     timeouts: Timeouts = Timeouts()
     pause: Callable[[float], None] = time.sleep
@@ -78,7 +88,7 @@ class HubSpotClient:
 
     def __post_init__(self) -> None:
         """Refuse a token that was mangled on its way here, without repeating it."""
-        if not re.fullmatch(r"[!-~]+", self.token):
+        if isinstance(self.token, str) and not re.fullmatch(r"[!-~]+", self.token):
             raise HubSpotAuthError("The HubSpot token holds characters that no token has")
 
     def call(
@@ -130,6 +140,17 @@ class HubSpotClient:
     def _call_once(
         self, method: str, path: str, params: Mapping[str, Any] | None, body: Any
     ) -> Any:
+        if isinstance(self.token, str):
+            return self._send(self.token, method, path, params, body)
+        token = self.token.get()
+        try:
+            return self._send(token, method, path, params, body)
+        except HubSpotAuthError:
+            return self._send(self.token.renew(token), method, path, params, body)
+
+    def _send(
+        self, token: str, method: str, path: str, params: Mapping[str, Any] | None, body: Any
+    ) -> Any:
         started = time.monotonic()
         try:
             response = self._session().request(
@@ -138,6 +159,7 @@ class HubSpotClient:
                 params=params,
                 data=None if body is None else orjson.dumps(body),
                 timeout=(self.timeouts.connect, self.timeouts.read),
+                headers={"Authorization": f"Bearer {token}"},
                 allow_redirects=False,
             )
         except (requests.ConnectTimeout, requests.ConnectionError) as error:
@@ -166,7 +188,6 @@ class HubSpotClient:
             session.mount("http://", adapter)
             session.headers.update(
                 {
-                    "Authorization": f"Bearer {self.token}",
                     "Content-Type": "application/json",
                     "Accept": "application/json",
                     "User-Agent": "crm-middleware",

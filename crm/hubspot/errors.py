@@ -4,6 +4,7 @@ HubSpotError                     502 HUBSPOT_API_ERROR     an answer that makes 
 ├── HubSpotUnavailableError      503 HUBSPOT_UNAVAILABLE   not reached, too busy, or a 5xx
 │   └── HubSpotRateLimitError    503                       429
 ├── HubSpotAuthError             401 HUBSPOT_AUTH_FAILED   the token is refused
+│   └── HubSpotRevokedError      401                       for good: connect anew
 ├── HubSpotScopeError            403 FORBIDDEN             the token lacks a scope
 ├── HubSpotNotFoundError         404 NOT_FOUND
 ├── HubSpotConflictError         409 CONFLICT              ``existing_id``, if told
@@ -88,6 +89,10 @@ class HubSpotAuthError(HubSpotError):
 
     status = 401
     error_code = "HUBSPOT_AUTH_FAILED"
+
+
+class HubSpotRevokedError(HubSpotAuthError):
+    """The connection to HubSpot was revoked; connect the portal again."""
 
 
 class HubSpotScopeError(HubSpotError):
