@@ -160,7 +160,7 @@ class OAuthApp:
                 f"HubSpot cannot be reached for a token ({type(error).__name__})"
             ) from error
         if response.status_code >= 300:
-            raise _refusal(response, secrets=[form[name] for name in _SECRETS & form.keys()])
+            raise _refusal(response, form)
         return _object(response)
 
 
@@ -189,7 +189,7 @@ def _object(response: requests.Response) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _refusal(response: requests.Response, *, secrets: Sequence[str]) -> HubSpotError:
+def _refusal(response: requests.Response, form: Mapping[str, str]) -> HubSpotError:
     error = error_from(response.status_code, response.headers, response.content)
     if isinstance(error, HubSpotUnavailableError):
         return error
@@ -199,9 +199,11 @@ def _refusal(response: requests.Response, *, secrets: Sequence[str]) -> HubSpotE
         body = {}
     status, code = body.get("status"), body.get("error")
     message = str(body.get("error_description") or error.message)
-    for secret in secrets:
-        message = message.replace(secret, "…")
-    is_revoked = status in _REVOKED or (code == "invalid_grant" and status not in _ADVICE)
+    for name in _SECRETS & form.keys():
+        message = message.replace(form[name], "…")
+    # Of a code it says something else: that it came too late.
+    is_invalid = code == "invalid_grant" and form.get("grant_type") == "refresh_token"
+    is_revoked = status in _REVOKED or (is_invalid and status not in _ADVICE)
     refused = HubSpotRevokedError if is_revoked else HubSpotAuthError
     advice = _ADVICE.get(str(status)) or _ADVICE.get(str(code))
     return refused(

@@ -12,6 +12,7 @@ from crm.config import Settings
 from crm.errors import TokenError
 from crm.extensions import transaction
 from crm.hubspot import signature
+from crm.hubspot.probe import Answered, probe
 from crm.models import WebhookEvent
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,32 @@ def check_signature(headers: Mapping[str, str], *, method: str, uri: str, body: 
         advice = "" if settings.hubspot_client_secret else "set HUBSPOT_CLIENT_SECRET"
         log.warning("webhook refused", reason=error.message, advice=advice)
         raise
+
+
+def deliver_to_ourselves(*, timestamp: int) -> Answered:
+    """Send a delivery without events to our public address, signed as HubSpot signs.
+
+    Args:
+        timestamp: of the signature, in milliseconds since 1970.
+
+    Raises:
+        HubSpotUnavailableError: nobody answers there.
+    """
+    settings: Settings = current_app.extensions["crm_settings"]
+    body = b"[]"
+    signed = signature.sign_v3(
+        settings.hubspot_client_secret,
+        method="POST",
+        uri=settings.webhook_url,
+        body=body,
+        timestamp=timestamp,
+    )
+    headers = {
+        "Content-Type": "application/json",
+        signature.SIGNATURE_V3: signed,
+        signature.TIMESTAMP: str(timestamp),
+    }
+    return probe("POST", settings.webhook_url, headers=headers, body=body)
 
 
 def store_events(events: Sequence[Mapping[str, Any]]) -> None:
