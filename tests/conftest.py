@@ -77,7 +77,8 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(port=0, index_lag_ms=0) as server:
+    # Tests call faster than any customer may; those about limits set them.
+    with SandboxServer(port=0, index_lag_ms=0, limits=False) as server:
         yield server
 
 

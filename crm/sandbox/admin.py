@@ -1,4 +1,4 @@
-"""The admin API under ``/_sandbox``: counters, faults, settings, pipelines, reset.
+"""The admin API under ``/_sandbox``: who may call, counters, faults, settings, pipelines, reset.
 
 A tool for whoever runs the sandbox on loopback: it asks for no token, is not counted and is
 never struck by faults. HubSpot has nothing like it.
@@ -11,11 +11,19 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
+from crm.sandbox.access_admin import AdminRoute, access_routes
 from crm.sandbox.demo import fill_with_demo_data
-from crm.sandbox.errors import HubSpotError, invalid, missing_fields
+from crm.sandbox.errors import invalid, missing_fields
 from crm.sandbox.faults import FaultError
 from crm.sandbox.object_types import get_object_type
-from crm.sandbox.payload import as_list, as_object, find_text, object_list, text_field
+from crm.sandbox.payload import (
+    as_list,
+    as_object,
+    find_text,
+    object_list,
+    parse_object,
+    text_field,
+)
 from crm.sandbox.schema import ObjectType, Pipeline, Stage
 from crm.sandbox.store import Sandbox, Settings
 
@@ -27,7 +35,7 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
     """Build the admin API for a sandbox."""
     admin = Blueprint(name, __name__, url_prefix=ADMIN_PREFIX)
     views = _Views(sandbox)
-    for method, path, view in (
+    routes: tuple[AdminRoute, ...] = (
         ("GET", "/health", views.read_health),
         ("GET", "/requests", views.list_requests),
         ("DELETE", "/requests", views.clear_requests),
@@ -38,7 +46,9 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
         ("GET", "/settings", views.read_settings),
         ("PUT", "/settings", views.change_settings),
         ("PUT", "/pipelines/<object_type>", views.replace_pipelines),
-    ):
+        *access_routes(sandbox),
+    )
+    for method, path, view in routes:
         admin.add_url_rule(path, view.__name__, _as_json(view), methods=[method])
     return admin
 
@@ -146,8 +156,4 @@ def _read_pipeline(shape: dict[str, Any], order: int) -> Pipeline:
 
 
 def _json() -> dict[str, Any]:
-    """Return the request's JSON object, whatever its content type says."""
-    try:
-        return as_object(orjson.loads(request.get_data()))
-    except orjson.JSONDecodeError as error:
-        raise HubSpotError(400, f"not JSON: {error}") from error
+    return parse_object(request.get_data())

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from crm.sandbox.access import Access
+from crm.sandbox.access import Access, Registry
 from crm.sandbox.errors import HubSpotError, invalid, invalid_json
 from crm.sandbox.payload import whole_number
 from crm.sandbox.store import Portal
@@ -36,6 +36,7 @@ class Call:
 
     portal: Portal
     access: Access
+    registry: Registry
     version: str
     url: str
     query: Mapping[str, list[str]]

@@ -11,7 +11,7 @@ from tests.hubspot.relay import Relay
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator[SandboxServer]:
-    with SandboxServer(port=0, index_lag_ms=0, seed=11) as running:
+    with SandboxServer(port=0, index_lag_ms=0, seed=11, limits=False) as running:
         yield running
 
 
