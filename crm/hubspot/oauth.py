@@ -199,8 +199,8 @@ def _refusal(response: requests.Response, form: Mapping[str, str]) -> HubSpotErr
         body = {}
     status, code = body.get("status"), body.get("error")
     message = str(body.get("error_description") or error.message)
-    for name in _SECRETS & form.keys():
-        message = message.replace(form[name], "…")
+    for secret in filter(None, (form[name] for name in _SECRETS & form.keys())):
+        message = message.replace(secret, "…")
     # Of a code it says something else: that it came too late.
     is_invalid = code == "invalid_grant" and form.get("grant_type") == "refresh_token"
     is_revoked = status in _REVOKED or (is_invalid and status not in _ADVICE)
