@@ -274,6 +274,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
 _EMPTY = """
     DELETE FROM associations;
     DELETE FROM pipeline_sets;
+    DELETE FROM inbox;
     DELETE FROM sign_ins;
     DELETE FROM api_keys;
     DELETE FROM users;
@@ -285,7 +286,9 @@ _EMPTY = """
         WHERE organizations.id = organization_id AND name <> 'Default';
     DELETE FROM organizations WHERE name <> 'Default';
     UPDATE portals SET hub_id = NULL, set_up_at = NULL, push_failures = 0, push_retry_at = NULL,
-        push_error = NULL, time_zone = 'UTC';
+        push_error = NULL, seed_digest = NULL, refresh_token = NULL, access_token = NULL,
+        access_expires_at = NULL, refresh_leased_until = NULL, disabled_reason = NULL,
+        time_zone = 'UTC';
     DELETE FROM day_quotas;
     DELETE FROM call_windows;
 """

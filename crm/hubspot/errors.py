@@ -4,6 +4,7 @@ HubSpotError                     502 HUBSPOT_API_ERROR     an answer that makes 
 ├── HubSpotUnavailableError      503 HUBSPOT_UNAVAILABLE   not reached, cut off, 408, 423, 477, 5xx
 │   └── HubSpotRateLimitError    503                       429, with its ``policy``
 ├── HubSpotAuthError             401 HUBSPOT_AUTH_FAILED   401; ``is_expired``, or else invalid
+│   └── HubSpotRevokedError      401                       for good: connect the portal anew
 ├── HubSpotScopeError            403 FORBIDDEN             403, with the ``scopes`` it asks for
 ├── HubSpotNotFoundError         404 NOT_FOUND             404
 ├── HubSpotConflictError         409 CONFLICT              409, with ``existing_id``, if told
@@ -109,6 +110,10 @@ class HubSpotAuthError(HubSpotError):
     def is_expired(self) -> bool:
         """Whether the token was good once; an invalid one never was, or was revoked."""
         return self.category == _EXPIRED
+
+
+class HubSpotRevokedError(HubSpotAuthError):
+    """The connection to HubSpot was revoked; connect the portal again."""
 
 
 class HubSpotScopeError(HubSpotError):

@@ -2,6 +2,7 @@
 
 from crm.models.accounts import ApiKey, Organization, SignIn, User
 from crm.models.budgets import CallWindow, DayQuota
+from crm.models.inbox import WebhookEvent
 from crm.models.mirror import PENDING, REJECTED, SYNCED, Association, PipelineSet, Record
 from crm.models.portals import Portal
 
@@ -19,4 +20,5 @@ __all__ = [
     "Record",
     "SignIn",
     "User",
+    "WebhookEvent",
 ]

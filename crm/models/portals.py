@@ -23,4 +23,14 @@ class Portal(Base):
     """Attempts in a row that ended in a transient failure."""
     push_retry_at: Mapped[timestamp | None]
     push_error: Mapped[str | None]
+    seed_digest: Mapped[bytes | None]
+    """Of the setting that the tokens below began with; another value begins anew."""
+    refresh_token: Mapped[bytes | None]
+    """Encrypted, as is the access token."""
+    access_token: Mapped[bytes | None]
+    access_expires_at: Mapped[timestamp | None]
+    refresh_leased_until: Mapped[timestamp | None]
+    """Until then one process is about to refresh, and the others keep off."""
+    disabled_reason: Mapped[str | None]
+    """Why HubSpot will not give tokens any more."""
     created_at: Mapped[created_timestamp]

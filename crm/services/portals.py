@@ -23,6 +23,7 @@ from crm.hubspot.properties import ensure_unique_property
 from crm.models import Organization, Portal
 from crm.objects import CRM_UID, OBJECT_TYPES
 from crm.services.budget import PERSON, SYNC, budget_for
+from crm.services.credentials import OAuthTokens
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +55,8 @@ def get_default_portal_id() -> int:
 
 
 def list_connected_portal_ids() -> list[int]:
-    """The portals that we hold a token for."""
-    return [get_default_portal_id()] if _settings().hubspot_private_app_token else []
+    """The portals that we hold credentials for, in force or not."""
+    return [get_default_portal_id()] if _settings().has_portal else []
 
 
 def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
@@ -66,21 +67,23 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
         someone_waits: give up sooner and go first, because a person waits for the answer.
 
     Raises:
-        HubSpotUnavailableError: no token is configured for this portal.
-        HubSpotAuthError: the configured token is mangled.
+        HubSpotUnavailableError: no credentials are configured for this portal.
+        HubSpotAuthError: the configured token is mangled, or there is no key to store tokens with.
     """
     with transaction():  # So that none is open while HubSpot is being called.
         connected = list_connected_portal_ids()
     if portal_id not in connected:
         raise HubSpotUnavailableError(
-            "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN"
+            "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN or HUBSPOT_REFRESH_TOKEN"
         )
     settings = _settings()
+    timeouts = _FOR_A_PERSON if someone_waits else _FOR_A_JOB
     return HubSpotClient(
         base_url=settings.hubspot_api_url,
-        token=settings.hubspot_private_app_token,
+        token=settings.hubspot_private_app_token
+        or OAuthTokens(portal_id, settings, patience=timeouts.read),
         version=settings.hubspot_api_version,
-        timeouts=_FOR_A_PERSON if someone_waits else _FOR_A_JOB,
+        timeouts=timeouts,
         budget=budget_for(portal_id, PERSON if someone_waits else SYNC),
     )
 

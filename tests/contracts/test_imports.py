@@ -44,8 +44,9 @@ HOUSE = {
         *("crm.api", "crm.cli", "crm.config", "crm.errors", "crm.extensions", "crm.logs"),
         *("crm.hubspot", "crm.models", "crm.services", "crm.tasks", "crm.version"),
     },
-    # The launcher: it makes the demo account, and starts all else by its command.
-    "run": {"crm", "crm.config", "crm.errors", "crm.services"},
+    # The launcher: it makes the demo account, knows the sandbox's token and app, and starts all
+    # else by its command.
+    "run": {"crm", "crm.config", "crm.errors", "crm.sandbox", "crm.services"},
     "migrations.env": {"crm.extensions"},
     # A migration is history: today's code may change under it.
     "migrations.versions": set(),
