@@ -24,6 +24,7 @@ from crm.sandbox import (
     labels,
     merges,
     objects,
+    pipeline_writes,
     pipelines,
     properties,
     search,
@@ -62,6 +63,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *associations_v3.ROUTES,
     *labels.ROUTES,
     *pipelines.ROUTES,
+    *pipeline_writes.ROUTES,
     *properties.ROUTES,
     *account.ROUTES,
 )
