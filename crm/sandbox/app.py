@@ -27,6 +27,7 @@ from crm.sandbox import (
     pipeline_writes,
     pipelines,
     properties,
+    property_groups,
     search,
 )
 from crm.sandbox.admin import admin_blueprint
@@ -65,6 +66,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *pipelines.ROUTES,
     *pipeline_writes.ROUTES,
     *properties.ROUTES,
+    *property_groups.ROUTES,
     *account.ROUTES,
 )
 

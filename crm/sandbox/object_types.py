@@ -159,6 +159,15 @@ TICKETS: Final = ObjectType(
     pipeline_rule=PipelineRule("hs_pipeline", "hs_pipeline_stage", {"hs_is_closed": _is_closed}),
     pipelines=(SUPPORT_PIPELINE,),
 )
+PRODUCTS: Final = ObjectType(
+    name="products",
+    type_id="0-7",
+    singular="product",
+    modified_property="hs_lastmodifieddate",
+    properties=stock.in_group("productinformation", stock.PRODUCT),
+    default_properties=("description", "name", "price"),
+    searchable=("name", "description", "price", "hs_sku"),
+)
 LINE_ITEMS: Final = ObjectType(
     name="line_items",
     type_id="0-8",
@@ -173,7 +182,8 @@ LINE_ITEMS: Final = ObjectType(
 )
 
 OBJECT_TYPES: Final = {
-    declared.name: declared for declared in (CONTACTS, COMPANIES, DEALS, TICKETS, LINE_ITEMS)
+    declared.name: declared
+    for declared in (CONTACTS, COMPANIES, DEALS, TICKETS, PRODUCTS, LINE_ITEMS)
 }
 _BY_ANY_NAME: Final = {
     name: declared

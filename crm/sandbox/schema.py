@@ -67,6 +67,7 @@ class Property:
     form_field: bool = False
     display_order: int = -1
     referenced_object_type: str | None = None
+    data_sensitivity: str = "non_sensitive"
     archived: bool = False
     created_at: int = 0
     updated_at: int = 0
@@ -93,6 +94,7 @@ class Property:
             "hidden": self.hidden,
             "hubspotDefined": self.hubspot_defined,
             "formField": self.form_field,
+            "dataSensitivity": self.data_sensitivity,
             "archived": self.archived,
             "createdAt": iso(self.created_at),
             "updatedAt": iso(self.updated_at),
@@ -102,6 +104,8 @@ class Property:
                 "readOnlyValue": self.read_only,
             },
         }
+        if self.archived:
+            shape["archivedAt"] = iso(self.updated_at)
         if self.referenced_object_type:
             shape["referencedObjectType"] = self.referenced_object_type
         return shape

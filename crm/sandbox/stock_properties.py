@@ -232,6 +232,25 @@ LINE_ITEM = (
     read_only(number("hs_pre_discount_amount", "Pre discount amount"), calculated=True),
 )
 
+PRODUCT = (
+    text("name", "Name"),
+    text("description", "Product description", "textarea"),
+    number("price", "Unit price"),
+    number("hs_cost_of_goods_sold", "Unit cost"),
+    number("tax", "Tax"),
+    text("hs_sku", "SKU"),
+    text("hs_url", "URL"),
+    text("hs_images", "Image URL"),
+    text("hs_recurring_billing_period", "Term"),
+    choice(
+        "recurringbillingfrequency",
+        "Billing frequency",
+        *words("weekly", "monthly", "quarterly", "per_six_months", "annually"),
+    ),
+    choice("hs_product_type", "Product Type", *words("inventory", "non_inventory", "service")),
+    OWNER,
+)
+
 
 def in_group(group: str, properties: tuple[Property, ...]) -> tuple[Property, ...]:
     """Return an object type's properties and the common ones, placed in its stock group."""
