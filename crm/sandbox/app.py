@@ -33,6 +33,7 @@ from crm.sandbox import (
 from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import HubSpotError, resource_not_found, unauthenticated
+from crm.sandbox.events import app_as_actor
 from crm.sandbox.object_types import get_object_type
 from crm.sandbox.store import Sandbox
 
@@ -141,6 +142,7 @@ def _run(route: Route, call: Call, path: dict[str, str]) -> Answer:
         for name, value in path.items()
     }
     with call.portal.lock, call.portal.journal.transaction():
+        call.portal.journal.actor = app_as_actor(call.access.app_id)
         return route.view(call, **arguments)
 
 
