@@ -24,13 +24,16 @@ from crm.sandbox import (
     labels,
     merges,
     objects,
+    pipeline_writes,
     pipelines,
     properties,
+    property_groups,
     search,
 )
 from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import HubSpotError, resource_not_found, token_expired, unauthenticated
+from crm.sandbox.events import app_as_actor
 from crm.sandbox.limits import find_kind
 from crm.sandbox.oauth import VERSIONS as OAUTH_VERSIONS
 from crm.sandbox.oauth import oauth_blueprint
@@ -68,7 +71,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     *associations_v3.ROUTES,
     *labels.ROUTES,
     *pipelines.ROUTES,
+    *pipeline_writes.ROUTES,
     *properties.ROUTES,
+    *property_groups.ROUTES,
     *account.ROUTES,
 )
 
@@ -156,6 +161,7 @@ def _read_path(path: Mapping[str, str]) -> dict[str, Any]:
 def _run(route: Route, call: Call, arguments: dict[str, Any]) -> Answer:
     """Run a view with its portal to itself; all of its changes stay, or none."""
     with call.portal.lock, call.portal.journal.transaction():
+        call.portal.journal.actor = app_as_actor(call.access.app_id)
         return route.view(call, **arguments)
 
 

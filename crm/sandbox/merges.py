@@ -88,7 +88,7 @@ def merge_records(
         survivor = _mint(portal, object_type, primary, other, properties, now)
     else:
         survivor = primary
-        table.merge(other, primary.id)
+        table.merge(other, primary)
         table.change(primary, properties, now)
     for gone in (primary, other):
         if gone is not survivor:
@@ -122,6 +122,7 @@ def _mint(
 ) -> Record:
     """Put a new record in the place of both; it goes on with the primary one's history."""
     table = portal.table(object_type)
+    actor = portal.journal.actor
     names = {name for name, _ in primary.properties.items() ^ properties.items()}
     before = {name: primary.properties.get(name) for name in names}
     survivor = Record(
@@ -129,11 +130,11 @@ def _mint(
         properties,
         min(primary.created_at, other.created_at),
         now,
-        changes=[*primary.changes, (now, before)],
+        changes=[*primary.changes, (now, before, actor.source, actor.source_id)],
     )
-    table.merge(primary, survivor.id)
-    table.merge(other, survivor.id)
-    table.add(survivor)
+    # The first to go makes room for the survivor, who holds its unique values.
+    table.merge(primary, survivor)
+    table.merge(other, survivor)
     return survivor
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from crm.sandbox.clock import DAY_MS, iso
 from crm.sandbox.errors import HubSpotError, id_not_numeric, invalid, resource_not_found
-from crm.sandbox.events import RESTORE, Event
+from crm.sandbox.events import RESTORE, Actor, Event
 from crm.sandbox.payload import whole_number
 from crm.sandbox.schema import ObjectType, Values
 from crm.sandbox.store import Portal
@@ -19,7 +19,7 @@ from crm.sandbox.validation import check_required, check_unique, check_values, n
 
 RECORD_ID = "hs_object_id"
 _DAYS_IN_RECYCLE_BIN = 90
-_SOURCE = {"hs_object_source": "INTEGRATION", "hs_object_source_label": "INTEGRATION"}
+_USER = "userId:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def create_record(
     if rule:
         clean.setdefault(rule.pipeline, portal.pipelines[object_type.name][0].id)
     at = portal.clock.now_ms() if moment is None else moment
-    properties = with_derived(portal, object_type, {**_SOURCE, **clean})
+    properties = with_derived(portal, object_type, {**_source(portal.journal.actor), **clean})
     record = Record(portal.take_id(object_type), properties, at, at)
     portal.table(object_type).add(record)
     return record
@@ -191,6 +191,7 @@ def renderer(
 
     selected = None if selection.names is None else shown(selection.names)
     history = [name for name in selection.history if name in defined]
+    pages = f"https://{portal.ui_domain}/contacts/{portal.id}/record/{object_type.type_id}"
 
     def render(record: Record) -> dict[str, Any]:
         values = record.properties
@@ -207,6 +208,7 @@ def renderer(
             "createdAt": created_at,
             "updatedAt": updated_at,
             "archived": record.archived_at is not None,
+            "url": f"{pages}/{record_id}",
         }
         if record.archived_at is not None:
             shape["archivedAt"] = iso(record.archived_at)
@@ -219,11 +221,26 @@ def renderer(
     return render
 
 
-def _render_history(record: Record, name: str) -> list[dict[str, str]]:
+def _render_history(record: Record, name: str) -> list[dict[str, Any]]:
     return [
-        {"value": value, "timestamp": iso(moment), "sourceType": "INTEGRATION"}
-        for value, moment in record.history(name)
+        {"value": value, "timestamp": iso(moment), **_render_actor(actor)}
+        for value, moment, actor in record.history(name)
     ]
+
+
+def _render_actor(actor: Actor) -> dict[str, Any]:
+    shape: dict[str, Any] = {"sourceType": actor.source}
+    if actor.source_id:
+        shape["sourceId"] = actor.source_id
+    if actor.source_id.startswith(_USER):
+        shape["updatedByUserId"] = int(actor.source_id.removeprefix(_USER))
+    return shape
+
+
+def _source(actor: Actor) -> dict[str, str]:
+    """Return what a new record tells of its creation."""
+    by_id = {"hs_object_source_id": actor.source_id} if actor.source_id else {}
+    return {"hs_object_source": actor.source, "hs_object_source_label": actor.source, **by_id}
 
 
 def _check_emails(

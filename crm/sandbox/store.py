@@ -13,7 +13,7 @@ from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access, App, Registry
 from crm.sandbox.clock import Clock
 from crm.sandbox.events import Event
 from crm.sandbox.faults import FaultPlan
-from crm.sandbox.journal import Journal
+from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
 from crm.sandbox.limits import TIERS, Limits, LimitSettings
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
@@ -171,7 +171,7 @@ class Portal:
             self._load_schema(dumped)
             for name, records in dumped.get("records", {}).items():
                 for each in records:
-                    self.tables[name].add(Record(**each))
+                    self.tables[name].add(_load_record(each))
             self.links.load(dumped.get("links", []))
             for name, merged in dumped.get("merged", {}).items():
                 self.tables[name].merged = {int(old): new for old, new in merged.items()}
@@ -183,6 +183,13 @@ class Portal:
         self.setup.load(dumped.get("setup", {}))
         for name, pipelines in dumped.get("pipelines", {}).items():
             self.pipelines[name] = tuple(_load_pipeline(each) for each in pipelines)
+
+
+def _load_record(shape: dict[str, Any]) -> Record:
+    """Make a record of what the state file holds; older ones do not tell who changed it."""
+    unknown = (UNKNOWN_ACTOR.source, UNKNOWN_ACTOR.source_id)
+    changes = [(*each, *unknown[len(each) - 2 :]) for each in shape["changes"]]
+    return Record(**{**shape, "changes": changes})
 
 
 def _load_property(shape: dict[str, Any]) -> Property:

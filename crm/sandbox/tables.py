@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from crm.sandbox.journal import Journal
+from crm.sandbox.events import Actor
+from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
 from crm.sandbox.schema import ObjectType
 
 _MAX_CHANGES_KEPT = 50
 
 Before: TypeAlias = dict[str, str | None]
+# The moment of a change, the values before it, and its actor's source and source id.
+Change: TypeAlias = tuple[int, Before, str, str]
 TypeIds: TypeAlias = tuple[int, ...]
 
 
@@ -23,7 +26,7 @@ class Record:
     """One record of the CRM.
 
     ``properties`` is replaced at every change, never altered, so that a reader may keep it.
-    ``changes`` holds, oldest first, each moment of change with the values before it.
+    ``changes`` holds the last ones, oldest first.
     """
 
     id: int
@@ -31,7 +34,7 @@ class Record:
     created_at: int
     updated_at: int
     archived_at: int | None = None
-    changes: list[tuple[int, Before]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
     def as_of(self, moment: int) -> "Record | None":
         """Return the record as it stood at a moment; None before its creation."""
@@ -52,17 +55,23 @@ class Record:
             remaining,
         )
 
-    def history(self, name: str) -> list[tuple[str, int]]:
-        """Return a property's values and their moments, newest first."""
+    def history(self, name: str) -> list[tuple[str, int, Actor]]:
+        """Return a property's values, their moments and actors, newest first."""
         timeline = []
         value = self.properties.get(name)
-        for changed_at, before in reversed(self.changes):
+        for changed_at, before, *actor in reversed(self.changes):
             if name in before:
-                timeline.append((value or "", changed_at))
+                timeline.append((value or "", changed_at, Actor(*actor)))
                 value = before[name]
         if value is not None:
-            timeline.append((value, self.created_at))
+            timeline.append((value, self.created_at, self.creator))
         return timeline
+
+    @property
+    def creator(self) -> Actor:
+        """Who created the record, as its own properties tell."""
+        source = self.properties.get("hs_object_source", UNKNOWN_ACTOR.source)
+        return Actor(source, self.properties.get("hs_object_source_id", ""))
 
 
 class RecordTable:
@@ -122,7 +131,8 @@ class RecordTable:
         self._swap(record, properties, names)
         record.updated_at = moment
         before: Before = {name: old.get(name) for name in names}
-        record.changes = [*old_changes[1 - _MAX_CHANGES_KEPT :], (moment, before)]
+        change = (moment, before, self._journal.actor.source, self._journal.actor.source_id)
+        record.changes = [*old_changes[1 - _MAX_CHANGES_KEPT :], change]
 
         def undo() -> None:
             self._swap(record, old, names)
@@ -157,11 +167,14 @@ class RecordTable:
         self._remove(record)
         self._journal.note(lambda: self._put(record))
 
-    def merge(self, gone: Record, survivor_id: int) -> None:
-        """Take a live record away and let its id lead to the record that it became."""
+    def merge(self, gone: Record, survivor: Record) -> None:
+        """Take a live record away and let its id lead to the survivor, which is put in if new."""
         self.purge(gone)
-        self.merged[gone.id] = survivor_id
+        self.merged[gone.id] = survivor.id
         self._journal.note(lambda: self.merged.pop(gone.id))
+        if survivor.id not in self.records:
+            self._put(survivor)
+            self._journal.note(lambda: self._remove(survivor))
 
     def page(self, start: int, size: int, *, archived: bool = False) -> tuple[list[Record], int]:
         """Return records by id from ``start`` on, and the id after the last (0 at the end)."""

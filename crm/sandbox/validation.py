@@ -189,8 +189,9 @@ def _not_midnight(value: str, past_midnight: int) -> str:
 
 
 def _check_choice(definition: Property, value: str) -> str:
-    # Enumerations without options of their own (pipelines, stages) are checked elsewhere.
-    if definition.options and all(option.value != value for option in definition.options):
+    # HubSpot's enumerations without options (pipelines, stages) are checked elsewhere.
+    elsewhere = definition.hubspot_defined and not definition.options
+    if not elsewhere and all(option.value != value for option in definition.options):
         raise _InvalidValueError("INVALID_OPTION", _not_an_option(definition, value))
     return value
 

@@ -43,7 +43,7 @@ def events(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> list[Even
     """What the portal tells of from now on."""
     heard: list[Event] = []
     (portal,) = sandbox.sandbox.portals.values()
-    monkeypatch.setattr(portal.journal, "_publish", heard.extend)
+    monkeypatch.setattr(portal.journal, "emit", heard.append)
     return heard
 
 
