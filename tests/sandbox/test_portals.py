@@ -117,6 +117,8 @@ def test_a_removed_portal_is_closed_to_its_tokens(sandbox: SandboxServer, second
     assert second.get("/crm/v3/objects/contacts").json()["category"] == "INVALID_AUTHENTICATION"
     assert admin(sandbox, "DELETE", "portals/77").status_code == 404
     assert admin(sandbox, "DELETE", f"portals/{DEFAULT_PORTAL_ID}").status_code == 400
+    assert admin(sandbox, "POST", "portals", {"id": 77}).status_code == 200
+    assert second.get("/crm/v3/objects/contacts").status_code == 401
 
 
 def test_a_person_uninstalls_an_app_without_telling_it(sandbox: SandboxServer) -> None:
@@ -187,6 +189,13 @@ def test_secrets_are_told_once(sandbox: SandboxServer) -> None:
 )
 def test_nonsense_is_refused(sandbox: SandboxServer, path: str, body: Any) -> None:
     assert admin(sandbox, "POST", path, body).status_code in (400, 404)
+
+
+def test_portals_have_an_end(sandbox: SandboxServer) -> None:
+    for portal_id in range(1, 100):
+        sandbox.sandbox.open_portal(portal_id)
+
+    assert admin(sandbox, "POST", "portals", {}).status_code == 400
 
 
 def test_portals_apps_tokens_and_grants_come_back_from_the_state(
