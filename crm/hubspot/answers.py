@@ -1,7 +1,7 @@
 """HubSpot's answers as values and errors: the one place where a status becomes a class."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -72,6 +72,9 @@ class HubSpotRecord:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     trace_id: str | None = None
+    archived: bool = False
+    associations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Ids by object type, each once, where a list was asked for them."""
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "HubSpotRecord":
@@ -84,6 +87,12 @@ class HubSpotRecord:
             created_at=parse_time(body.get("createdAt")),
             updated_at=parse_time(body.get("updatedAt")),
             trace_id=_only(body.get("objectWriteTraceId")),
+            archived=bool(body.get("archived")),
+            associations={
+                # HubSpot lists a record once for each type of its association (seen live).
+                association_key(name): list(dict.fromkeys(str(to["id"]) for to in page["results"]))
+                for name, page in (body.get("associations") or {}).items()
+            },
         )
 
 
@@ -117,6 +126,11 @@ def reading() -> Iterator[None]:
         raise HubSpotError(
             f"HubSpot's answer has another shape than documented ({error!r})"
         ) from error
+
+
+def association_key(name: str) -> str:
+    """The object type that a record's inline associations mean: they say ``line items``."""
+    return name.replace(" ", "_")
 
 
 def parse_time(value: Any) -> datetime | None:

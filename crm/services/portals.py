@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from crm.config import Settings
 from crm.errors import ConfigError, CRMError
 from crm.extensions import db, transaction
-from crm.hubspot.account import get_hub_id
+from crm.hubspot.account import get_details
 from crm.hubspot.client import HubSpotClient, Timeouts
 from crm.hubspot.errors import (
     HubSpotConflictError,
@@ -96,7 +96,7 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
             given what push needs.
         HubSpotError: HubSpot cannot be reached or refuses.
     """
-    hub_id = get_hub_id(client)
+    hub_id = get_details(client).hub_id
     with transaction() as session:
         known = session.scalar(select(Portal.hub_id).where(Portal.id == portal_id))
     if known not in (None, hub_id):

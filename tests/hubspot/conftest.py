@@ -19,6 +19,7 @@ def _server() -> Iterator[SandboxServer]:
 @pytest.fixture
 def sandbox(_server: SandboxServer) -> SandboxServer:
     _server.reset()
+    _server.sandbox.settings.index_lag_ms = 0
     return _server
 
 
