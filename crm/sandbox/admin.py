@@ -1,4 +1,4 @@
-"""The admin API under ``/_sandbox``: counters, faults, settings, pipelines, reset.
+"""The admin API under ``/_sandbox``: counters, faults, clock, settings, pipelines, reset.
 
 A tool for whoever runs the sandbox on loopback: it asks for no token, is not counted and is
 never struck by faults. HubSpot has nothing like it.
@@ -17,6 +17,7 @@ from crm.sandbox.faults import FaultError
 from crm.sandbox.object_types import get_object_type
 from crm.sandbox.payload import as_list, as_object, find_text, object_list, text_field
 from crm.sandbox.schema import ObjectType, Pipeline, Stage
+from crm.sandbox.serving_tools import Tool, serving_tools
 from crm.sandbox.store import Sandbox, Settings
 
 ADMIN_PREFIX = "/_sandbox"
@@ -27,7 +28,7 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
     """Build the admin API for a sandbox."""
     admin = Blueprint(name, __name__, url_prefix=ADMIN_PREFIX)
     views = _Views(sandbox)
-    for method, path, view in (
+    tools: list[Tool] = [
         ("GET", "/health", views.read_health),
         ("GET", "/requests", views.list_requests),
         ("DELETE", "/requests", views.clear_requests),
@@ -38,7 +39,9 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
         ("GET", "/settings", views.read_settings),
         ("PUT", "/settings", views.change_settings),
         ("PUT", "/pipelines/<object_type>", views.replace_pipelines),
-    ):
+        *serving_tools(sandbox),
+    ]
+    for method, path, view in tools:
         admin.add_url_rule(path, view.__name__, _as_json(view), methods=[method])
     return admin
 
@@ -60,10 +63,10 @@ class _Views:
         return {"status": "ok"}
 
     def list_requests(self) -> dict[str, Any]:
-        return self._sandbox.counts.report()
+        return self._sandbox.request_log.count()
 
     def clear_requests(self) -> dict[str, Any]:
-        self._sandbox.counts.clear()
+        self._sandbox.request_log.clear()
         return self.list_requests()
 
     def reset(self) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
-from uuid import uuid4
 
 import orjson
 from flask import Flask, Response, g, request
@@ -29,11 +28,11 @@ from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import HubSpotError, resource_not_found, unauthenticated
 from crm.sandbox.object_types import get_object_type
+from crm.sandbox.request_log import CORRELATION_HEADER, EXCHANGE, Exchange
 from crm.sandbox.store import Sandbox
 
 MAX_BODY_BYTES: Final = 20 * 1024 * 1024
 MAX_URI_LENGTH: Final = 16_000
-CORRELATION_HEADER: Final = "x-hubspot-correlation-id"
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
 ADMIN: Final = "admin"
 
@@ -85,7 +84,7 @@ def create_app(sandbox: Sandbox, before_requests: Sequence[BeforeRequest] = ()) 
     for route in ROUTES:
         _add_route(app, sandbox, route, before_requests)
     app.register_blueprint(admin_blueprint(sandbox, name=ADMIN))
-    _add_hooks(app, sandbox)
+    _add_hooks(app)
     app.register_error_handler(HubSpotError, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_failure)
@@ -145,14 +144,14 @@ def _make_call(sandbox: Sandbox, version: str) -> Call:
     )
 
 
-def _add_hooks(app: Flask, sandbox: Sandbox) -> None:
+def _add_hooks(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
-        g.correlation_id = str(uuid4())
-        if request.blueprint != ADMIN:
-            sandbox.counts.add(_route_name())
-            if len(request.full_path) > MAX_URI_LENGTH:
-                raise HubSpotError(414, "URI Too Long")
+        exchange: Exchange = request.environ[EXCHANGE]
+        g.correlation_id = exchange.correlation_id
+        exchange.route = _route_name()
+        if request.blueprint != ADMIN and len(request.full_path) > MAX_URI_LENGTH:
+            raise HubSpotError(414, "URI Too Long")
 
     @app.after_request
     def finish(response: Response) -> Response:

@@ -1,10 +1,9 @@
 """The sandbox's whole state: portals, the tokens that open them, faults, settings and counters."""
 
 import random
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from threading import Lock, RLock
+from dataclasses import dataclass, replace
+from threading import RLock
 from typing import Any
 
 import orjson
@@ -16,6 +15,7 @@ from crm.sandbox.faults import FaultPlan
 from crm.sandbox.journal import Journal
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
+from crm.sandbox.request_log import RequestLog
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
 from crm.sandbox.spellings import Spellings
 from crm.sandbox.tables import Links, Record, RecordTable
@@ -34,11 +34,13 @@ _FORMAT = 1
 class Settings:
     """What can be changed while the sandbox runs.
 
+    Every answer takes ``latency_ms``, and by chance up to ``latency_jitter_ms`` more.
     ``conflict_names_id`` says whether the 409 of a taken e-mail names the contact that has it;
     HubSpot sometimes leaves the id out.
     """
 
     latency_ms: int = 0
+    latency_jitter_ms: int = 0
     index_lag_ms: int = 2_000
     conflict_names_id: bool = True
 
@@ -162,30 +164,6 @@ def _load_pipeline(shape: dict[str, Any]) -> Pipeline:
     return Pipeline(**{**shape, "stages": tuple(Stage(**stage) for stage in shape["stages"])})
 
 
-class RequestCounts:
-    """How many requests were served, by method and route."""
-
-    def __init__(self) -> None:
-        """Start from zero."""
-        self._lock = Lock()
-        self._by_route: Counter[str] = Counter()
-
-    def add(self, route: str) -> None:
-        """Count one request, such as ``GET /crm/v3/objects/contacts/{record_id}``."""
-        with self._lock:
-            self._by_route[route] += 1
-
-    def clear(self) -> None:
-        """Start from zero again."""
-        with self._lock:
-            self._by_route.clear()
-
-    def report(self) -> dict[str, Any]:
-        """Return ``{"total": n, "by_route": {route: n}}``."""
-        with self._lock:
-            return {"total": self._by_route.total(), "by_route": dict(self._by_route)}
-
-
 class Sandbox:
     """Everything that one running sandbox holds."""
 
@@ -200,7 +178,7 @@ class Sandbox:
         self.clock = Clock()
         self.settings = settings or Settings()
         self.faults = FaultPlan()
-        self.counts = RequestCounts()
+        self.request_log = RequestLog(self.clock, seed)
         self.apps = {DEFAULT_APP.id: DEFAULT_APP}
         self.tokens = {DEFAULT_TOKEN: Access(portal_id, DEFAULT_APP.id)}
         self._seed = seed
@@ -211,6 +189,17 @@ class Sandbox:
         """Return what a token opens; None for an unknown token."""
         return self.tokens.get(token)
 
+    def expire_tokens(self) -> int:
+        """Let every OAuth access token expire now; return how many did."""
+        now = self.clock.now_ms()
+        live = {
+            token: access
+            for token, access in self.tokens.items()
+            if access.expires_at is not None and access.expires_at > now
+        }
+        self.tokens |= {token: replace(each, expires_at=now) for token, each in live.items()}
+        return len(live)
+
     def reset(self) -> None:
         """Make every portal new and empty, and forget faults and counts; settings stay."""
         before = self.portals
@@ -219,7 +208,7 @@ class Sandbox:
             for portal_id, portal in self.portals.items():
                 portal.take_ids_after(before[portal_id])
         self.faults.replace([])
-        self.counts.clear()
+        self.request_log = RequestLog(self.clock, self._seed)
         self._resets += 1
 
     def revision(self) -> tuple[int, int]:
