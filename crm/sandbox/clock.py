@@ -54,6 +54,8 @@ class Clock:
 
     def freeze(self, frozen: bool = True) -> None:
         """Stop the clock where it is, or let it go on from there."""
+        if frozen is self.is_frozen:
+            return
         now = self.now_ms()
         self._frozen_at = now - self.offset_ms if frozen else None
         self.offset_ms = now - self._base_ms()

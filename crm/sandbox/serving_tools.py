@@ -54,15 +54,18 @@ class _Tools:
         frozen = changes.get("frozen", clock.is_frozen)
         if type(frozen) is not bool:
             raise invalid(f"frozen cannot be {frozen!r}")
+        now = _moment(changes) if "now" in changes else None
+        offset_ms = _number(changes, "offset_ms", (int,)) if "offset_ms" in changes else None
         try:
-            if "now" in changes:
-                clock.set_now(_moment(changes))
-            elif "offset_ms" in changes:
-                clock.set_offset(_number(changes, "offset_ms", (int,)))
+            if now is not None:
+                clock.set_now(now)
+            if offset_ms is not None:
+                clock.set_offset(offset_ms)
+            clock.freeze(frozen)
+            if offset_ms is not None:  # Again, from the time that goes on.
+                clock.set_offset(offset_ms)
         except ValueError as error:
             raise invalid(str(error)) from error
-        if frozen is not clock.is_frozen:
-            clock.freeze(frozen)
         return self.read_clock()
 
     def advance_clock(self) -> dict[str, Any]:

@@ -108,11 +108,21 @@ def test_a_thawed_clock_goes_on_from_where_it_stood(sandbox: SandboxServer) -> N
     assert told["frozen"] is False
 
 
+def test_a_clock_goes_back_to_the_walls(sandbox: SandboxServer) -> None:
+    freeze(sandbox)
+    time.sleep(0.01)
+    clock(sandbox, "PUT", {"offset_ms": 0, "frozen": False})
+
+    assert clock(sandbox).json()["offset_ms"] == 0
+    assert clock(sandbox).json()["frozen"] is False
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {},
         [],
+        {"offset_ms": 10**18, "frozen": True},
         {"now": "noon"},
         {"now": None},
         {"now": {}},
