@@ -9,10 +9,13 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
+from crm.sandbox.clock import LAST_MOMENT, parse_moment
 from crm.sandbox.demo import fill_with_demo_data
+from crm.sandbox.faults import FaultError, parse_fault
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.state import StateError, StateFile
 from crm.sandbox.store import DEFAULT_PORTAL_ID, Sandbox, Settings
@@ -29,7 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sandbox = Sandbox(
         portal_id=options.portal_id,
         seed=options.seed,
-        settings=Settings(latency_ms=options.latency_ms, index_lag_ms=options.index_lag_ms),
+        settings=Settings(
+            latency_ms=options.latency_ms,
+            latency_jitter_ms=options.latency_jitter_ms,
+            index_lag_ms=options.index_lag_ms,
+        ),
         app=replace(
             DEFAULT_APP,
             client_id=options.client_id,
@@ -37,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             redirect_uris=tuple(options.redirect_uri or DEFAULT_APP.redirect_uris),
         ),
     )
+    sandbox.faults.replace(options.fault)
+    if options.now is not None:
+        sandbox.clock.set_now(options.now)
+    if options.freeze:
+        sandbox.clock.freeze()
     try:
         _serve(SandboxServer(host=options.host, port=options.port, sandbox=sandbox), options)
     except StateError as error:
@@ -50,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m crm.sandbox",
         description="A strict local HubSpot. Its state lives in memory, and in a file if asked.",
         epilog=f"Bearer token with every scope: {DEFAULT_TOKEN}. Tools for whoever runs it "
@@ -64,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--demo", action="store_true", help="fill an empty portal with demo data")
     parser.add_argument("--latency-ms", type=_milliseconds, default=0, help="delay of every answer")
+    parser.add_argument(
+        "--latency-jitter-ms", type=_milliseconds, default=0, help="up to so much more, by chance"
+    )
     parser.add_argument(
         "--index-lag-ms",
         type=_milliseconds,
@@ -92,7 +107,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, help="repeat the same ids and the same disorder of batch results"
     )
+    parser.add_argument(
+        "--now", type=_moment, metavar="TIME", help="begin at this ISO time instead of the present"
+    )
+    parser.add_argument(
+        "--freeze", action="store_true", help="let time stand still except when it is moved"
+    )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        type=_fault,
+        default=[],
+        help="trouble from the start, such as status=503,probability=0.1,seed=7,match=POST or "
+        "slow,seconds=2; may be given several times",
+    )
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without the usage."""
+        self.exit(2, f"crm.sandbox: {message}\n")
 
 
 def _port(text: str) -> int:
@@ -113,6 +148,20 @@ def _milliseconds(text: str) -> int:
     if milliseconds < 0:
         raise ValueError(text)
     return milliseconds
+
+
+def _moment(text: str) -> int:
+    moment = parse_moment(text)
+    if moment is None or not 0 <= moment <= LAST_MOMENT:
+        raise ValueError(text)
+    return moment
+
+
+def _fault(text: str) -> dict[str, Any]:
+    try:
+        return parse_fault(text)
+    except FaultError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
 def _serve(server: SandboxServer, options: argparse.Namespace) -> None:

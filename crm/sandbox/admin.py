@@ -1,4 +1,4 @@
-"""The admin API under ``/_sandbox``: who may call, counters, faults, settings, pipelines, reset.
+"""The admin API under ``/_sandbox``: who may call, counters, faults, clock, settings, reset.
 
 A tool for whoever runs the sandbox on loopback: it asks for no token, is not counted and is
 never struck by faults. HubSpot has nothing like it.
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from crm.sandbox.access_admin import AdminRoute, access_routes
+from crm.sandbox.access_admin import access_routes
 from crm.sandbox.demo import fill_with_demo_data
 from crm.sandbox.errors import invalid, missing_fields
 from crm.sandbox.faults import FaultError
@@ -25,6 +25,7 @@ from crm.sandbox.payload import (
     text_field,
 )
 from crm.sandbox.schema import ObjectType, Pipeline, Stage
+from crm.sandbox.serving_tools import Tool, serving_tools
 from crm.sandbox.store import Sandbox, Settings
 from crm.sandbox.write_rules import read_write_rules
 
@@ -36,7 +37,7 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
     """Build the admin API for a sandbox."""
     admin = Blueprint(name, __name__, url_prefix=ADMIN_PREFIX)
     views = _Views(sandbox)
-    routes: tuple[AdminRoute, ...] = (
+    tools: list[Tool] = [
         ("GET", "/health", views.read_health),
         ("GET", "/requests", views.list_requests),
         ("DELETE", "/requests", views.clear_requests),
@@ -49,8 +50,9 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
         ("PUT", "/pipelines/<object_type>", views.replace_pipelines),
         ("PUT", "/rules/<object_type>", views.replace_write_rules),
         *access_routes(sandbox),
-    )
-    for method, path, view in routes:
+        *serving_tools(sandbox),
+    ]
+    for method, path, view in tools:
         admin.add_url_rule(path, view.__name__, _as_json(view), methods=[method])
     return admin
 
@@ -72,10 +74,10 @@ class _Views:
         return {"status": "ok"}
 
     def list_requests(self) -> dict[str, Any]:
-        return self._sandbox.counts.report()
+        return self._sandbox.request_log.count()
 
     def clear_requests(self) -> dict[str, Any]:
-        self._sandbox.counts.clear()
+        self._sandbox.request_log.clear()
         return self.list_requests()
 
     def reset(self) -> dict[str, Any]:

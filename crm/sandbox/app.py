@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from uuid import uuid4
 
 import orjson
 from flask import Flask, Response, g, request
@@ -38,13 +37,13 @@ from crm.sandbox.limits import find_kind
 from crm.sandbox.oauth import VERSIONS as OAUTH_VERSIONS
 from crm.sandbox.oauth import oauth_blueprint
 from crm.sandbox.object_types import get_object_type
+from crm.sandbox.request_log import CORRELATION_HEADER, EXCHANGE, Exchange
 from crm.sandbox.schema import ObjectType
 from crm.sandbox.scopes import RULES, check_scopes, find_action
 from crm.sandbox.store import Sandbox
 
 MAX_BODY_BYTES: Final = 20 * 1024 * 1024
 MAX_URI_LENGTH: Final = 16_000
-CORRELATION_HEADER: Final = "x-hubspot-correlation-id"
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
 ADMIN: Final = "admin"
 
@@ -113,7 +112,7 @@ def create_app(sandbox: Sandbox) -> Flask:
         _add_route(app, sandbox, route)
     app.register_blueprint(oauth_blueprint(sandbox))
     app.register_blueprint(admin_blueprint(sandbox, name=ADMIN))
-    _add_hooks(app, sandbox)
+    _add_hooks(app)
     app.register_error_handler(HubSpotError, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_failure)
@@ -186,14 +185,14 @@ def _make_call(sandbox: Sandbox, version: str) -> Call:
     )
 
 
-def _add_hooks(app: Flask, sandbox: Sandbox) -> None:
+def _add_hooks(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
-        g.correlation_id = str(uuid4())
-        if request.blueprint != ADMIN:
-            sandbox.counts.add(_route_name())
-            if len(request.full_path) > MAX_URI_LENGTH:
-                raise HubSpotError(414, "URI Too Long")
+        exchange: Exchange = request.environ[EXCHANGE]
+        g.correlation_id = exchange.correlation_id
+        exchange.route = _route_name()
+        if request.blueprint != ADMIN and len(request.full_path) > MAX_URI_LENGTH:
+            raise HubSpotError(414, "URI Too Long")
 
     @app.after_request
     def finish(response: Response) -> Response:

@@ -15,18 +15,53 @@ _FULL_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _ISO_TEXT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]{5,15}(Z|[+-][0-9:]{4,6})?)?")
 
 DAY_MS = 86_400_000
+LAST_MOMENT = 253_402_300_799_999  # of the year 9999
 
 
 class Clock:
-    """The wall clock, shifted by an offset that a test or the admin API may set."""
+    """The wall clock, shifted by an offset in milliseconds; frozen, it moves only when told to."""
 
     def __init__(self) -> None:
-        """Start without an offset."""
+        """Start as the wall clock."""
         self.offset_ms = 0
+        self._frozen_at: int | None = None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether time stands still between the moves of the clock."""
+        return self._frozen_at is not None
 
     def now_ms(self) -> int:
         """Return the present moment."""
-        return time.time_ns() // 1_000_000 + self.offset_ms
+        return self._base_ms() + self.offset_ms
+
+    def set_now(self, moment: int) -> None:
+        """Move to a moment, be it before or after the present one; raise ValueError."""
+        self.set_offset(moment - self._base_ms())
+
+    def set_offset(self, offset_ms: int) -> None:
+        """Move to so many milliseconds from the wall clock; raise ValueError.
+
+        For a frozen clock they count from the moment at which it was frozen.
+        """
+        if not 0 <= self._base_ms() + offset_ms <= LAST_MOMENT:
+            raise ValueError("the clock goes from 1970 to 9999")
+        self.offset_ms = offset_ms
+
+    def advance(self, milliseconds: int) -> None:
+        """Move on by so much; raise ValueError."""
+        self.set_offset(self.offset_ms + milliseconds)
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Stop the clock where it is, or let it go on from there."""
+        if frozen is self.is_frozen:
+            return
+        now = self.now_ms()
+        self._frozen_at = now - self.offset_ms if frozen else None
+        self.offset_ms = now - self._base_ms()
+
+    def _base_ms(self) -> int:
+        return time.time_ns() // 1_000_000 if self._frozen_at is None else self._frozen_at
 
 
 # A page of records spells the same few thousand moments again and again.

@@ -66,12 +66,26 @@ class SandboxServer:
         reset_sandbox(self.sandbox, demo=demo)
 
     def requests(self) -> dict[str, Any]:
-        """Return ``{"total": n, "by_route": {"POST /crm/…": n}}`` since the start or a clear."""
-        return self.sandbox.counts.report()
+        """Return ``total``, ``by_route``, ``by_status`` and ``by_fault`` since the last clear.
+
+        A route is spelled ``POST /crm/objects/2026-09/contacts``, with ``{record_id}`` for an id.
+        """
+        return self.sandbox.request_log.count()
+
+    def list_requests(self, match: str = "", status: int | None = None) -> list[dict[str, Any]]:
+        """Return the last thousand requests, newest first; see `Exchange` for what is told.
+
+        ``match`` is a regular expression sought in ``METHOD /path?query``.
+        """
+        return self.sandbox.request_log.list(match=match, status=status)
 
     def clear_requests(self) -> None:
-        """Count requests from zero."""
-        self.sandbox.counts.clear()
+        """Count requests from zero, and forget the last ones."""
+        self.sandbox.request_log.clear()
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's clock on; raise ValueError beyond the year 9999."""
+        self.sandbox.clock.advance(round(seconds * 1000))
 
     def set_faults(self, faults: list[dict[str, Any]]) -> None:
         """Put these faults in force instead of the present ones; see `Fault` for their fields."""

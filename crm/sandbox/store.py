@@ -1,7 +1,6 @@
 """The sandbox's whole state: portals, the tokens that open them, faults, settings and counters."""
 
 import random
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock, RLock
@@ -17,6 +16,7 @@ from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
 from crm.sandbox.limits import TIERS, Limits, LimitSettings
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
+from crm.sandbox.request_log import RequestLog
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
 from crm.sandbox.setup import Setup
 from crm.sandbox.spellings import Spellings
@@ -36,6 +36,7 @@ _FORMAT = 1
 class Settings(LimitSettings):
     """What can be changed while the sandbox runs.
 
+    Every answer takes ``latency_ms``, and by chance up to ``latency_jitter_ms`` more.
     ``conflict_names_id`` says whether the 409 of a taken e-mail names the contact that has it;
     HubSpot sometimes leaves the id out. ``merge_mints_new_id`` says whether merged records get a
     new id, as HubSpot does today, or keep the primary one's. ``rotate_refresh_tokens`` says
@@ -44,6 +45,7 @@ class Settings(LimitSettings):
     """
 
     latency_ms: int = 0
+    latency_jitter_ms: int = 0
     index_lag_ms: int = 2_000
     conflict_names_id: bool = True
     merge_mints_new_id: bool = True
@@ -203,30 +205,6 @@ def _load_pipeline(shape: dict[str, Any]) -> Pipeline:
     return Pipeline(**{**shape, "stages": tuple(Stage(**stage) for stage in shape["stages"])})
 
 
-class RequestCounts:
-    """How many requests were served, by method and route."""
-
-    def __init__(self) -> None:
-        """Start from zero."""
-        self._lock = Lock()
-        self._by_route: Counter[str] = Counter()
-
-    def add(self, route: str) -> None:
-        """Count one request, such as ``GET /crm/v3/objects/contacts/{record_id}``."""
-        with self._lock:
-            self._by_route[route] += 1
-
-    def clear(self) -> None:
-        """Start from zero again."""
-        with self._lock:
-            self._by_route.clear()
-
-    def report(self) -> dict[str, Any]:
-        """Return ``{"total": n, "by_route": {route: n}}``."""
-        with self._lock:
-            return {"total": self._by_route.total(), "by_route": dict(self._by_route)}
-
-
 class Sandbox:
     """Everything that one running sandbox holds."""
 
@@ -242,7 +220,7 @@ class Sandbox:
         self.clock = Clock()
         self.settings = settings or Settings()
         self.faults = FaultPlan()
-        self.counts = RequestCounts()
+        self.request_log = RequestLog(self.clock, seed)
         self.registry = Registry(self.clock, app, {DEFAULT_TOKEN: Access(portal_id, app.id)})
         self.first_portal_id = portal_id
         self._seed = seed
@@ -295,7 +273,7 @@ class Sandbox:
         self.portals = {portal.id: portal}
         self.registry.reset()
         self.faults.replace([])
-        self.counts.clear()
+        self.request_log = RequestLog(self.clock, self._seed)
         self._changes += 1
 
     def revision(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from crm.sandbox import DEFAULT_TOKEN, SandboxServer
+from crm.sandbox.access import Access
 
 from .client import OBJECTS, HubSpot
 
@@ -34,6 +35,106 @@ def test_a_status_fault_answers_like_hubspot_and_writes_nothing(
     assert answer.json()["status"] == "error"
     assert answer.headers["x-hubspot-correlation-id"] == answer.json()["correlationId"]
     assert hubspot.found("contacts") == []
+
+
+@pytest.mark.parametrize("status", [521, 523, 524])
+def test_the_proxys_own_errors_are_web_pages(
+    sandbox: SandboxServer, hubspot: HubSpot, status: int
+) -> None:
+    sandbox.set_faults([{"kind": "status", "status": status, "count": 1}])
+    answer = create(sandbox)
+
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "text/html"
+    assert f"<title>{status} " in answer.text
+    assert hubspot.found("contacts") == []
+
+
+LIMIT = "X-HubSpot-RateLimit-"
+
+
+@pytest.mark.parametrize(
+    ("policy", "message", "fields", "headers"),
+    [
+        (
+            "ten_secondly",
+            "You have reached your ten_secondly_rolling limit.",
+            {
+                "errorType": "RATE_LIMIT",
+                "policyName": "TEN_SECONDLY_ROLLING",
+                "groupName": "publicapi:private_app-api-calls-ten-secondly:1836221:44021307",
+            },
+            {"Remaining": "0", "Interval-Milliseconds": "10000", "Daily-Remaining": "512000"},
+        ),
+        (
+            "daily",
+            "You have reached your daily limit.",
+            {
+                "errorType": "RATE_LIMIT",
+                "policyName": "DAILY",
+                "groupName": "publicapi:private_app-api-calls-daily:44021307",
+            },
+            {"Remaining": "189", "Interval-Milliseconds": "10000", "Daily-Remaining": "0"},
+        ),
+        (
+            "search",
+            "You have reached your secondly limit.",
+            {
+                "errorType": "RATE_LIMIT",
+                "policyName": "SECONDLY",
+                "groupName": "publicapi:crm:search:private_app:1836221:44021307",
+            },
+            {"Remaining": None, "Interval-Milliseconds": None, "Daily-Remaining": "512000"},
+        ),
+        (
+            "search_unnamed",
+            "You have reached your secondly limit.",
+            {"category": "RATE_LIMITS", "errorType": None, "policyName": None},
+            {"Remaining": None, "Interval-Milliseconds": None, "Daily-Remaining": "512000"},
+        ),
+    ],
+)
+def test_a_429_tells_which_limit_was_reached(
+    sandbox: SandboxServer,
+    policy: str,
+    message: str,
+    fields: dict[str, str | None],
+    headers: dict[str, str | None],
+) -> None:
+    sandbox.set_faults([{"kind": "status", "status": 429, "policy": policy}])
+    answer = create(sandbox)
+
+    body = answer.json()
+    assert (body["status"], body["message"]) == ("error", message)
+    assert {name: body.get(name) for name in fields} == fields
+    assert {name: answer.headers.get(LIMIT + name) for name in headers} == headers
+
+
+def test_a_fault_may_say_when_to_come_back(sandbox: SandboxServer) -> None:
+    sandbox.set_faults(
+        [
+            {"kind": "status", "status": status, "count": 1, "retry_after": 86_400}
+            for status in (477, 429)
+        ]
+    )
+
+    assert [create(sandbox).headers["Retry-After"] for _ in range(2)] == ["86400", "86400"]
+
+
+def test_an_expiry_in_mid_run_ends_oauth_tokens_only(
+    sandbox: SandboxServer, hubspot: HubSpot
+) -> None:
+    now = sandbox.sandbox.clock.now_ms()
+    (portal_id,) = sandbox.sandbox.portals
+    sandbox.sandbox.tokens["oauth"] = Access(portal_id, 1_836_221, expires_at=now + 60_000)
+    sandbox.set_faults([{"kind": "expire_token", "count": 1}])
+
+    assert hubspot.get(CONTACTS).status_code == 200
+    access = sandbox.sandbox.find_access("oauth")
+    assert access is not None
+    assert access.expires_at is not None
+    assert access.expires_at <= sandbox.sandbox.clock.now_ms()
+    assert hubspot.get(CONTACTS).status_code == 200
 
 
 def test_only_a_data_centre_migration_says_when_to_come_back(sandbox: SandboxServer) -> None:
@@ -103,6 +204,33 @@ def test_a_fault_strikes_only_what_it_matches(sandbox: SandboxServer, hubspot: H
     assert create(sandbox).status_code == 503
 
 
+def test_reads_may_be_spared(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    sandbox.set_faults([{"kind": "reset_after", "match": "^(POST|PATCH|PUT|DELETE) "}])
+
+    with pytest.raises(requests.ConnectionError):
+        create(sandbox)
+    (found,) = hubspot.get(CONTACTS).json()["results"]
+    assert found["properties"]["firstname"] == "Ada"
+
+
+def test_each_fault_counts_its_own_strikes(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    sandbox.set_faults(
+        [
+            {"kind": "status", "match": "POST", "count": 1},
+            {"kind": "truncated_json", "probability": 0.5, "seed": 3},
+        ]
+    )
+    create(sandbox)
+    whole = 0
+    for _ in range(20):
+        answer = hubspot.get(CONTACTS)
+        whole += answer.content.endswith(b"}")
+
+    faults = admin(sandbox, "GET", "faults").json()["faults"]
+    assert [each["struck"] for each in faults] == [1, 20 - whole]
+    assert 0 < whole < 20
+
+
 def test_a_seed_repeats_which_requests_are_struck(sandbox: SandboxServer, hubspot: HubSpot) -> None:
     def run(seed: int) -> list[int]:
         sandbox.set_faults([{"kind": "status", "probability": 0.5, "seed": seed}])
@@ -124,7 +252,7 @@ def test_the_admin_api_sets_shows_and_clears_faults(sandbox: SandboxServer) -> N
     assert admin(sandbox, "PUT", "faults", {"faults": [fault]}).status_code == 200
     create(sandbox)
     (shown,) = admin(sandbox, "GET", "faults").json()["faults"]
-    assert (shown["status"], shown["count"]) == (500, 1)
+    assert (shown["status"], shown["count"], shown["struck"]) == (500, 1, 1)
     assert admin(sandbox, "DELETE", "faults").json() == {"faults": []}
     assert create(sandbox).status_code == 201
 
@@ -138,6 +266,17 @@ def test_the_admin_api_sets_shows_and_clears_faults(sandbox: SandboxServer) -> N
         {"kind": "slow", "match": "("},
         {"kind": "slow", "colour": "red"},
         {"kind": "slow", "seconds": "x"},
+        {"kind": "slow", "seconds": True},
+        {"kind": "slow", "count": "2"},
+        {"kind": "slow", "count": 1.5},
+        {"kind": "slow", "count": -1},
+        {"kind": "slow", "seed": 2**64},
+        {"kind": "slow", "match": 5},
+        {"kind": "slow", "struck": 5},
+        {"kind": ["slow"]},
+        {"kind": "html", "status": 418},
+        {"kind": "status", "status": 429, "policy": "hourly"},
+        {"kind": "status", "status": 477, "retry_after": 100_000},
         {},
         "slow",
     ],
@@ -149,35 +288,6 @@ def test_a_fault_that_cannot_be_is_refused_and_the_others_stay(
 
     assert admin(sandbox, "PUT", "faults", {"faults": [fault]}).status_code == 400
     assert len(admin(sandbox, "GET", "faults").json()["faults"]) == 1
-
-
-def test_requests_are_counted_by_method_and_route(
-    sandbox: SandboxServer, hubspot: HubSpot, contact: dict[str, Any]
-) -> None:
-    sandbox.clear_requests()
-    hubspot.batch("contacts", "read", {"id": "1"})
-    hubspot.get(f"{CONTACTS}/1")
-    hubspot.get(f"{CONTACTS}/2")
-    hubspot.get("/nowhere")
-    admin(sandbox, "GET", "health")
-
-    assert sandbox.requests() == {
-        "total": 4,
-        "by_route": {
-            f"POST {CONTACTS}/batch/read": 1,
-            f"GET {CONTACTS}/{{record_id}}": 2,
-            "GET (no such route)": 1,
-        },
-    }
-    assert admin(sandbox, "GET", "requests").json() == sandbox.requests()
-    assert admin(sandbox, "DELETE", "requests").json() == {"total": 0, "by_route": {}}
-
-
-def test_a_request_that_a_fault_keeps_from_arriving_is_counted_too(sandbox: SandboxServer) -> None:
-    sandbox.set_faults([{"kind": "html", "count": 1}])
-    create(sandbox)
-
-    assert sandbox.requests() == {"total": 1, "by_route": {"POST (struck by html)": 1}}
 
 
 def test_a_reset_empties_everything(sandbox: SandboxServer, hubspot: HubSpot) -> None:
@@ -219,3 +329,12 @@ def test_latency_delays_every_answer_but_the_admin_apis(
     admin(sandbox, "PUT", "settings", {"latency_ms": 150})
     assert duration(CONTACTS) >= 0.15
     assert duration("/_sandbox/health") < 0.15
+
+
+def test_latency_may_vary(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    admin(sandbox, "PUT", "settings", {"latency_jitter_ms": 60})
+    for _ in range(8):
+        hubspot.get(CONTACTS)
+
+    durations = [each["duration_ms"] for each in sandbox.list_requests()]
+    assert max(durations) - min(durations) > 5

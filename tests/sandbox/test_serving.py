@@ -1,11 +1,8 @@
 """Serving: quick persistent connections, going down and coming back, state in a file."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +15,7 @@ import requests
 from crm.sandbox import SandboxServer
 
 from .client import OBJECTS, HubSpot
-
-ROOT = Path(__file__).parents[2]
+from .process import Process
 
 
 def test_a_kept_connection_serves_many_requests_without_delay(hubspot: HubSpot) -> None:
@@ -131,34 +127,6 @@ def test_demo_data_is_plenty_associated_and_the_same_every_time(
     assert len(stages) == 7
     assert len(months) >= 6
     assert read() == first
-
-
-class Process:
-    """A sandbox started as a user would."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "crm.sandbox", *arguments],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-
-    def url(self) -> str:
-        """Wait until it serves; return its address."""
-        assert self.process.stdout
-        return self.process.stdout.readline().split()[-1]
-
-    def end(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send a signal and wait; return the exit code and what was said on stderr."""
-        self.process.send_signal(number)
-        return self.wait()
-
-    def wait(self) -> tuple[int, str]:
-        _, errors = self.process.communicate(timeout=10)
-        return self.process.returncode, errors
 
 
 def contacts(url: str) -> list[str]:
@@ -283,24 +251,6 @@ def test_a_state_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -
     assert code == 1
     assert errors.startswith(f"crm.sandbox: cannot write the state file {state}: ")
     assert errors.count("\n") == 1
-
-
-def test_help_tells_all_options() -> None:
-    process = Process("--help")
-    output, _ = process.process.communicate(timeout=10)
-
-    assert process.process.returncode == 0
-    for option in (
-        "host",
-        "port",
-        "state",
-        "demo",
-        "latency-ms",
-        "index-lag-ms",
-        "portal-id",
-        "seed",
-    ):
-        assert f"--{option}" in output
 
 
 def test_a_process_says_when_it_is_up_and_serves_on_the_asked_port() -> None:

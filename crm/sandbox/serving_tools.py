@@ -1,0 +1,118 @@
+"""The tools of the admin API for time and for what was served: the clock, the log of requests."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import orjson
+from flask import request
+
+from crm.sandbox.clock import iso, parse_moment
+from crm.sandbox.errors import HubSpotError, invalid
+from crm.sandbox.payload import JSONObject, as_object, text_field, whole_number
+from crm.sandbox.request_log import KEPT
+from crm.sandbox.store import Sandbox
+
+_CLOCK_FIELDS: Final = frozenset({"now", "offset_ms", "frozen"})
+_SECOND: Final = 1_000
+
+
+# The method, the path under the admin API's, and the view of a tool.
+Tool: TypeAlias = tuple[str, str, Callable[..., dict[str, Any]]]
+
+
+def serving_tools(sandbox: Sandbox) -> list[Tool]:
+    """Return the tools of a sandbox."""
+    tools = _Tools(sandbox)
+    return [
+        ("GET", "/clock", tools.read_clock),
+        ("PUT", "/clock", tools.set_clock),
+        ("POST", "/clock/advance", tools.advance_clock),
+        ("GET", "/requests/log", tools.list_log),
+    ]
+
+
+class _Tools:
+    """Every method returns the JSON to answer with."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    def read_clock(self) -> dict[str, Any]:
+        clock = self._sandbox.clock
+        return {
+            "now": iso(clock.now_ms()),
+            "offset_ms": clock.offset_ms,
+            "frozen": clock.is_frozen,
+        }
+
+    def set_clock(self) -> dict[str, Any]:
+        """Take ``now`` or ``offset_ms``, and ``frozen``; change nothing when one is wrong."""
+        clock, changes = self._sandbox.clock, _json()
+        if not changes or changes.keys() - _CLOCK_FIELDS or {"now", "offset_ms"} <= changes.keys():
+            raise invalid("A clock takes now or offset_ms, and frozen")
+        frozen = changes.get("frozen", clock.is_frozen)
+        if type(frozen) is not bool:
+            raise invalid(f"frozen cannot be {frozen!r}")
+        now = _moment(changes) if "now" in changes else None
+        offset_ms = _number(changes, "offset_ms", (int,)) if "offset_ms" in changes else None
+        try:
+            if now is not None:
+                clock.set_now(now)
+            if offset_ms is not None:
+                clock.set_offset(offset_ms)
+            clock.freeze(frozen)
+            if offset_ms is not None:  # Again, from the time that goes on.
+                clock.set_offset(offset_ms)
+        except ValueError as error:
+            raise invalid(str(error)) from error
+        return self.read_clock()
+
+    def advance_clock(self) -> dict[str, Any]:
+        """Take ``seconds``, with a fraction if need be."""
+        seconds = _number(_json(), "seconds", (int, float))
+        try:
+            self._sandbox.clock.advance(round(seconds * _SECOND))
+        except (OverflowError, ValueError) as error:
+            raise invalid(str(error)) from error
+        return self.read_clock()
+
+    def list_log(self) -> dict[str, Any]:
+        """Take ``limit``, ``match`` and ``status`` of the query."""
+        limit, status = _query_number("limit"), _query_number("status")
+        if limit is not None and not 1 <= limit <= KEPT:
+            raise invalid(f"limit must be from 1 to {KEPT}, got {limit}")
+        match = request.args.get("match", "")
+        try:
+            return {"results": self._sandbox.request_log.list(limit or KEPT, match, status)}
+        except (re.error, OverflowError, RecursionError) as error:
+            raise invalid(f"match is no regular expression: {error}") from error
+
+
+def _json() -> JSONObject:
+    try:
+        return as_object(orjson.loads(request.get_data()))
+    except orjson.JSONDecodeError as error:
+        raise HubSpotError(400, f"not JSON: {error}") from error
+
+
+def _moment(changes: JSONObject) -> int:
+    moment = parse_moment(text_field(changes, "now"))
+    if moment is None:
+        raise invalid(f"now cannot be {changes['now']!r}")
+    return moment
+
+
+def _number(body: JSONObject, name: str, kinds: tuple[type, ...]) -> Any:
+    value = body.get(name)
+    if type(value) not in kinds:
+        raise invalid(f"{name} cannot be {value!r}")
+    return value
+
+
+def _query_number(name: str) -> int | None:
+    text = request.args.get(name)
+    number = None if text is None else whole_number(text)
+    if text is not None and number is None:
+        raise invalid(f"{name} cannot be {text!r}")
+    return number
