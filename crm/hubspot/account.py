@@ -13,9 +13,9 @@ class AccountDetails:
     """What a portal says of itself."""
 
     hub_id: int
-    time_zone: str
+    time_zone: str | None
     """Such as ``US/Eastern``; the day of HubSpot's limits ends at midnight there."""
-    utc_offset: str
+    utc_offset: str | None
     """Of that time zone now, such as ``-05:00``."""
     ui_domain: str
     """Where people open it, such as ``app.hubspot.com``; that of EU portals differs."""
@@ -36,8 +36,8 @@ def get_details(client: HubSpotClient) -> AccountDetails:
     with reading():
         return AccountDetails(
             hub_id=int(body["portalId"]),
-            time_zone=body.get("timeZone") or "UTC",
-            utc_offset=body.get("utcOffset") or "+00:00",
+            time_zone=body.get("timeZone"),
+            utc_offset=body.get("utcOffset"),
             ui_domain=body.get("uiDomain") or "app.hubspot.com",
         )
 
