@@ -75,7 +75,10 @@ class Booking:
 
 
 # `windows` and `day` lock their rows, always in this order, so that nobody waits in a circle; what
-# they read is what the caller before left. `moment` looks at the clock only then.
+# they read is what the caller before left. `moment` looks at the clock only then. `lived` are the
+# calls that HubSpot may still count, those booked for later among them; `roomy` is how many more it
+# would take; `verdict` when. `next` is what is written then: a paced lane may come again after its
+# share of the window, or later, so that what is left lasts until the oldest calls are forgotten.
 _BOOK = text("""
 WITH windows AS MATERIALIZED (
     SELECT * FROM call_windows WHERE portal_id = :portal_id AND kind = ANY(:kinds)

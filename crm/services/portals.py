@@ -6,7 +6,7 @@ from random import uniform
 
 import structlog
 from flask import current_app
-from sqlalchemy import func, select, update
+from sqlalchemy import column, func, select, table, update
 
 from crm.config import Settings
 from crm.errors import ConfigError, CRMError
@@ -32,6 +32,7 @@ DEFAULT_ORGANIZATION = "Default"
 
 LONGEST_PAUSE = timedelta(seconds=60)
 
+_ZONES = table("pg_timezone_names", column("name"))
 # A job sits through pauses of a second. After longer ones it comes back, and keeps no worker.
 _FOR_A_JOB = Timeouts(patience=35)
 _FOR_A_PERSON = Timeouts(connect=1, read=2, patience=4)
@@ -96,7 +97,8 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
             given what push needs.
         HubSpotError: HubSpot cannot be reached or refuses.
     """
-    hub_id = get_details(client).hub_id
+    account = get_details(client)
+    hub_id = account.hub_id
     with transaction() as session:
         known = session.scalar(select(Portal.hub_id).where(Portal.id == portal_id))
     if known not in (None, hub_id):
@@ -109,7 +111,16 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
             ensure_crm_uid(client, object_type.name)
     with transaction() as session:
         session.execute(
-            update(Portal).where(Portal.id == portal_id).values(hub_id=hub_id, set_up_at=func.now())
+            update(Portal)
+            .where(Portal.id == portal_id)
+            .values(
+                hub_id=hub_id,
+                set_up_at=func.now(),
+                # Its day and quota begin there; one that Postgres does not know would break them.
+                time_zone=select(func.coalesce(func.max(_ZONES.c.name), Portal.time_zone))
+                .where(_ZONES.c.name == str(account.time_zone))
+                .scalar_subquery(),
+            )
         )
     log.info("portal set up", hub_id=hub_id)
 

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.bench import contacts, registrations, sandbox
+from tests.bench import budget, contacts, registrations, sandbox
 from tests.bench.stage import stage
 
 MEASUREMENTS = {
@@ -11,6 +11,7 @@ MEASUREMENTS = {
     "speed": registrations.measure_speed,
     "contacts": contacts.measure,
     "sandbox": sandbox.measure,
+    "budget": budget.measure,
 }
 
 

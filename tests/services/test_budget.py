@@ -1,0 +1,444 @@
+"""The budget: which call goes when, what is learnt from HubSpot's answers, and the forecast."""
+
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from crm.extensions import db, transaction
+from crm.hubspot.errors import HubSpotRateLimitError
+from crm.services import portals
+from crm.services.bookings import MARGIN, book
+from crm.services.budget import BACKFILL, PERSON, SYNC, PortalBudget, budget_for, forecast
+from tests.hubspot.relay import Answer
+
+HEADERS = "X-HubSpot-RateLimit-"
+SECOND = timedelta(seconds=1)
+NOON = datetime.fromisoformat("2026-11-21T12:00:00+00:00")
+
+
+@pytest.fixture(autouse=True)
+def _first_day(portal_id):
+    """Nothing is known of the portal's limits yet."""
+    change("DELETE FROM call_windows")
+    change("DELETE FROM day_quotas")
+
+
+@pytest.fixture
+def engine(app):
+    return db.engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@pytest.fixture
+def take(engine, portal_id):
+    """Books a call, at Postgres's time or at a given one."""
+    return lambda lane, kind="general", now=None: book(engine, portal_id, kind, lane, now=now)
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def budget_of(engine, portal_id, pauses):
+    """The budget of a lane, whose pauses take no time."""
+    return lambda lane: PortalBudget(portal_id, lane, engine, pause=pauses.append)
+
+
+@pytest.fixture
+def answer(budget_of):
+    """A call is made and answered with these headers, or refused as over this limit."""
+
+    def do(kind="general", policy=None, retry_after=None, **headers):
+        budget = budget_of(PERSON)
+        budget.wait(kind)
+        error = None
+        if policy:
+            error = HubSpotRateLimitError()
+            error.policy, error.retry_after = policy, retry_after
+        given = {HEADERS + name.replace("_", "-"): str(value) for name, value in headers.items()}
+        budget.learn(kind, given, error)
+
+    return do
+
+
+def change(statement, **values):
+    with transaction() as session:
+        session.execute(text(statement), values)
+
+
+def take_all(take, lane, now=None, kind="general"):
+    """As many as the lane may book at one moment."""
+    count = 0
+    while take(lane, kind, now).booked:
+        count += 1
+    return count
+
+
+def window(name, kind="general"):
+    return db.session.execute(
+        text(f"SELECT {name} FROM call_windows WHERE kind = :kind"),  # noqa: S608 - of this file
+        {"kind": kind},
+    ).scalar_one()
+
+
+# ---- the windows
+
+
+def test_a_portal_that_nobody_knows_yet_has_the_lowest_limit(take):
+    assert take_all(take, PERSON, NOON) == 100
+    assert not take(PERSON, now=NOON + 7 * SECOND).booked
+
+
+def test_a_call_makes_room_when_hubspot_has_surely_forgotten_it(take):
+    take_all(take, PERSON, NOON)
+
+    booking = take(PERSON, now=NOON + 9 * SECOND)
+
+    assert booking.booked
+    assert booking.at == NOON + 10 * SECOND + MARGIN
+
+
+def test_searches_have_a_window_of_their_own(take):
+    assert take_all(take, PERSON, NOON) == 100
+    assert [take(PERSON, "search", NOON).seconds for _ in range(6)] == [0, 0, 0, 0, 0, 1.2]
+
+
+def test_associations_count_as_calls_too(take):
+    for _ in range(60):
+        take(PERSON, "associations", NOON)
+
+    assert take_all(take, PERSON, NOON) == 40
+
+
+def test_calls_are_kept_from_others_in_no_transaction_of_the_callers(take, portal_id):
+    take(PERSON)
+    db.session.rollback()
+
+    assert db.session.scalar(text("SELECT used FROM day_quotas")) == 1
+
+
+def test_a_call_that_was_booked_and_never_made_costs_one_slot_once(take):
+    take(PERSON, now=NOON)
+
+    assert take_all(take, PERSON, NOON + SECOND) == 99
+    assert take_all(take, PERSON, NOON + 12 * SECOND) == 100
+
+
+def test_the_budget_begins_anew_when_postgres_lost_it_in_a_crash(take):
+    take_all(take, PERSON, NOON)
+    change("TRUNCATE call_windows, day_quotas")
+
+    assert take(PERSON, now=NOON).booked
+
+
+def test_a_clock_that_was_put_back_stops_nobody(take):
+    take_all(take, PERSON, NOON)
+    take_all(take, BACKFILL, NOON)
+
+    assert take(BACKFILL, now=NOON - timedelta(hours=1)).seconds == 0
+
+
+# ---- the lanes
+
+
+def test_a_backfill_begins_with_a_tenth_and_goes_on_evenly(take):
+    assert take_all(take, BACKFILL, NOON) in {11, 12}
+
+    booking = take(BACKFILL, now=NOON + SECOND)
+
+    assert 0 <= booking.seconds <= 0.2
+
+
+def test_a_lane_may_book_what_the_one_after_it_may_not_yet(take):
+    take_all(take, BACKFILL, NOON)
+
+    assert take_all(take, SYNC, NOON) > 0
+    assert not take(BACKFILL, now=NOON).booked
+    assert take(PERSON, now=NOON).seconds == 0
+
+
+def test_a_person_hardly_waits_at_any_moment_of_a_backfill_that_uses_all_there_is(take):
+    waits, calls = [], 0
+    for tick in range(300):
+        now = NOON + tick * SECOND / 10
+        calls += take_all(take, BACKFILL, now)
+        if tick % 7 == 0:
+            waits.append(take(PERSON, now=now).seconds)
+
+    assert max(waits) <= 0.5
+    assert calls + len(waits) >= 0.95 * 300
+
+
+def test_a_person_is_not_kept_waiting_for_long(take, budget_of):
+    take_all(take, PERSON)
+
+    with pytest.raises(HubSpotRateLimitError) as caught:
+        budget_of(PERSON).wait("general")
+
+    assert 2 < caught.value.retry_after <= 10.2
+    assert caught.value.retryable
+
+
+def test_a_backfill_waits_for_half_a_minute(take, budget_of, pauses):
+    take_all(take, PERSON)
+
+    with pytest.raises(HubSpotRateLimitError):
+        budget_of(BACKFILL).wait("general")
+
+    assert 20 < sum(pauses) <= 30
+
+
+def test_whoever_waits_sleeps_until_the_booked_moment(take, budget_of, pauses):
+    for _ in range(5):
+        take(PERSON, "search")
+
+    budget_of(PERSON).wait("search")
+
+    assert pauses == [pytest.approx(1.2, abs=0.2)]
+
+
+# ---- what answers tell
+
+
+def test_the_limit_is_learnt_from_an_answer_whatever_its_letter_case(answer, take):
+    answer(max=190, REMAINING=189, interval_milliseconds=10_000)
+
+    assert take_all(take, PERSON) == 189
+    assert window("max_calls", "associations") == 150
+
+
+def test_a_window_of_another_length_is_learnt(answer):
+    answer(Max=50, Remaining=49, Interval_Milliseconds=5000)
+
+    assert window("period") == 5 * SECOND
+
+
+def test_calls_of_others_with_the_same_token_count(answer, take):
+    answer(Max=100, Remaining=60)
+
+    assert take_all(take, PERSON) == 60
+
+
+def test_calls_of_others_count_once(answer, take):
+    answer(Max=100, Remaining=60)
+    answer(Max=100, Remaining=59)
+
+    assert take_all(take, PERSON) == 59
+
+
+def test_an_answer_that_says_nothing_new_is_not_written(answer, portal_id):
+    answer(Max=100, Remaining=99, Daily=1000, Daily_Remaining=999)
+    written = "SELECT xmin::text FROM day_quotas UNION ALL SELECT xmin::text FROM call_windows"
+    answer(Max=100, Remaining=98, Daily=1000, Daily_Remaining=998)
+    before = db.session.execute(text(written)).all()
+
+    budget = budget_for(portal_id, PERSON)
+    budget.wait("search")
+    after_booking = db.session.execute(text(written)).all()
+    budget.learn("search", {HEADERS + "Daily": "1000", HEADERS + "Daily-Remaining": "997"}, None)
+
+    assert before != after_booking == db.session.execute(text(written)).all()
+
+
+@pytest.mark.parametrize("value", ["", "0", "-1", "many", "1e3", "٣", "9" * 4000, "100, 100", None])
+def test_a_header_that_makes_no_sense_is_ignored(answer, take, value):
+    answer(
+        **dict.fromkeys(("Max", "Interval_Milliseconds", "Daily", "Daily_Remaining"), value),
+        Remaining=5,
+    )
+
+    assert take_all(take, PERSON) == 99
+
+
+def test_a_429_fills_the_window_for_every_lane_until_it_has_passed(answer, take):
+    answer(policy="TEN_SECONDLY_ROLLING")
+
+    assert take(PERSON).seconds == pytest.approx(10.2, abs=0.5)
+    assert take(PERSON, "search").booked
+    later = datetime.now(NOON.tzinfo) + 11 * SECOND
+    assert take(PERSON, now=later).seconds == 0
+    assert take(BACKFILL, now=later).seconds == 0
+
+
+def test_a_429_of_search_is_about_searches_only(answer, take):
+    answer("search", policy="SECONDLY")
+
+    assert take(PERSON, "search").seconds == pytest.approx(1.2, abs=0.5)
+    assert take(PERSON).seconds == 0
+
+
+def test_a_429_without_a_policy_is_about_the_window_of_its_call(answer, take):
+    answer("search", policy="none known")
+
+    assert take(PERSON, "search").seconds > 0
+    assert take(PERSON).seconds == 0
+
+
+def test_a_pause_that_hubspot_asks_for_is_kept(answer, take):
+    answer(policy="TEN_SECONDLY_ROLLING", retry_after=25)
+
+    assert take(PERSON).seconds == pytest.approx(25, abs=1)
+
+
+# ---- the day
+
+
+@pytest.mark.parametrize(
+    ("used", "may_go"), [(895, 3), (905, 2), (975, 2), (985, 1), (999, 1), (1000, 0)]
+)
+def test_each_lane_leaves_a_part_of_the_day_to_those_before_it(answer, take, used, may_go):
+    answer(Daily=1000, Daily_Remaining=1000 - used)
+
+    bookings = [take(lane) for lane in (PERSON, SYNC, BACKFILL)]
+
+    assert [each.booked for each in bookings] == [True] * may_go + [False] * (3 - may_go)
+    assert all(each.booked or each.seconds <= 15 * 60 for each in bookings)
+
+
+def test_the_day_that_hubspot_ends_is_over_for_everybody_and_tried_again(answer, take):
+    answer(policy="DAILY")
+
+    assert take(PERSON).seconds == pytest.approx(15 * 60, abs=1)
+    assert take(PERSON, "search").seconds == pytest.approx(15 * 60, abs=1)
+    assert take(PERSON, now=datetime.now(NOON.tzinfo) + timedelta(minutes=15, seconds=1)).booked
+
+
+def test_a_used_day_is_tried_again_every_quarter_of_an_hour(answer, take):
+    answer(Daily=1000, Daily_Remaining=0)
+    change("UPDATE day_quotas SET learnt_at = learnt_at - interval '15 minutes'")
+
+    assert take(PERSON).booked
+
+
+def test_the_day_begins_at_midnight_where_the_portal_is(take, portal_id):
+    change("UPDATE portals SET time_zone = 'US/Eastern'")
+    late = datetime.fromisoformat("2026-11-21T23:59:00-05:00")
+    take(PERSON, now=late)
+    take(PERSON, now=late)
+
+    take(PERSON, now=late + timedelta(minutes=2))
+
+    assert db.session.execute(text("SELECT used, used_by_hour FROM day_quotas")).one() == (
+        1,
+        {"0": 1},
+    )
+
+
+# ---- the forecast
+
+
+def test_the_time_zone_of_the_portal_is_learnt_when_it_is_set_up(send):
+    send()
+
+    assert db.session.scalar(text("SELECT time_zone FROM portals")) == "US/Eastern"
+
+
+@pytest.mark.parametrize("told", [None, "", "Mars/Olympus", "UTC'; --", 5])
+def test_a_time_zone_that_postgres_does_not_know_is_not_taken(relay, send, portal_id, told):
+    account = Answer(200, {"portalId": 1, "timeZone": told})
+    relay.handler = lambda call: account if call.is_for("details") else call.pass_on()
+    send()
+
+    assert portals.is_set_up(portal_id)
+    assert db.session.scalar(text("SELECT time_zone FROM portals")) == "UTC"
+
+
+@pytest.fixture
+def at_nine(portal_id):
+    """It is past nine o'clock where the portal is, and so much was used by each hour."""
+    # There are zones from fourteen hours before Greenwich to twelve behind; their names say west.
+    west = (datetime.now(NOON.tzinfo).hour - 9 + 11) % 24 - 11
+
+    def do(max_calls, by_hour):
+        change("UPDATE portals SET time_zone = :zone", zone=f"Etc/GMT{west:+}")
+        change(
+            "INSERT INTO day_quotas (portal_id, max_calls, began_at, used, used_by_hour)"
+            " SELECT id, :max_calls, date_trunc('day', now(), time_zone), :used, :by_hour"
+            " FROM portals WHERE id = :portal_id",
+            max_calls=max_calls,
+            used=max(by_hour.values()),
+            by_hour=str(by_hour).replace("'", '"'),
+            portal_id=portal_id,
+        )
+
+    return do
+
+
+def test_a_portal_that_was_never_called_has_an_empty_forecast(portal_id):
+    found = forecast(portal_id)
+
+    assert (found.used, found.limit, found.expected_by_reset, found.runs_out_at) == (
+        *(0, None, 0, None),
+    )
+    assert timedelta() < found.resets_at - datetime.now(NOON.tzinfo) <= timedelta(days=1)
+
+
+def test_the_day_is_expected_to_go_on_as_it_went(at_nine, portal_id):
+    at_nine(250_000, {str(hour): 1000 * (hour + 1) for hour in range(9)} | {"9": 9001})
+
+    found = forecast(portal_id)
+
+    assert found.used == 9001
+    assert 20_000 < found.expected_by_reset < 25_000
+    assert found.runs_out_at is None
+
+
+def test_an_hour_of_many_calls_tells_when_the_day_runs_out(at_nine, portal_id):
+    at_nine(100_000, {"7": 100, "8": 50_000, "9": 80_000})
+
+    found = forecast(portal_id)
+
+    assert found.runs_out_at - datetime.now(NOON.tzinfo) < timedelta(hours=1)
+    assert found.runs_out_at < found.resets_at
+
+
+def test_the_quota_of_yesterday_is_not_todays(at_nine, portal_id):
+    at_nine(100_000, {"9": 80_000})
+    change("UPDATE day_quotas SET began_at = began_at - interval '1 day'")
+
+    assert forecast(portal_id).used == 0
+
+
+# ---- all together
+
+
+def test_what_a_push_asks_is_counted(sandbox, set_up, send, portal_id):
+    portals.forget_set_up(portal_id)
+    used = forecast(portal_id).used
+    send()
+
+    assert forecast(portal_id).used - used == sandbox.requests()["total"] > 0
+
+
+def test_a_person_and_a_job_are_in_lanes_of_their_own(portal_id):
+    assert portals.connect(portal_id, someone_waits=True).budget.lane is PERSON
+    assert portals.connect(portal_id).budget.lane is SYNC
+
+
+def book_all(address, portal_id, begin):
+    """In a process of its own: when the calls are that a hundred people book at one moment."""
+    engine = create_engine(address, isolation_level="AUTOCOMMIT")
+    time.sleep(max(begin - time.time(), 0))
+    bookings = [book(engine, portal_id, "general", PERSON) for _ in range(100)]
+    engine.dispose()
+    return [each.at for each in bookings if each.booked]
+
+
+def test_processes_share_a_window_and_fill_it(app, take, portal_id):
+    take(PERSON)
+    change("UPDATE call_windows SET max_calls = 100, period = '0.5 seconds', calls = '{}'")
+    address = app.extensions["crm_settings"].sqlalchemy_url
+
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        begin = time.time() + 3
+        booked = pool.map(book_all, [address] * 3, [portal_id] * 3, [begin] * 3)
+        times = sorted(each for times in booked for each in times)
+
+    assert len(times) == 300
+    hold = SECOND / 2 + MARGIN
+    assert all(later - first >= hold for first, later in zip(times, times[100:], strict=False))
