@@ -1,5 +1,6 @@
 """A middleware between a company's applications and HubSpot."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -17,8 +18,9 @@ from crm.cli import register_commands
 from crm.config import PROJECT, Settings, load_settings
 from crm.errors import ConfigError
 from crm.extensions import READS, api, db, jwt, migrate
+from crm.hubspot.versions import sunset_warning
 from crm.logs import configure_logs, log_requests
-from crm.services.health import VERSION
+from crm.version import VERSION
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +43,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     _register(app)
-    for warning in settings.warnings():
-        log.warning(warning)
+    today = datetime.now(UTC).date()
+    for warning in (*settings.warnings(), sunset_warning(settings.hubspot_api_version, today)):
+        if warning:
+            log.warning(warning)
     return app
 
 

@@ -112,7 +112,7 @@ def test_without_a_network_every_failure_is_a_sentence_with_advice(examine):
 
     assert code == 1
     assert failed(findings) == {"address", "token", "webhook"}
-    assert f"{nowhere} cannot be reached (NewConnectionError)" in findings["address"][1]
+    assert f"{nowhere} cannot be reached (not connected)" in findings["address"][1]
     assert all(advice for _, _, advice in findings.values())
 
 
@@ -168,6 +168,14 @@ def test_a_version_that_hubspot_has_not_fails(examine):
 
     assert code == 1
     assert failed(findings) == {"version"}
+
+
+def test_a_version_that_hubspot_gives_up_is_warned_of(examine):
+    code, findings = examine(HUBSPOT_API_VERSION="v3")
+
+    assert code == 0
+    assert findings["version"][0] == "warn"
+    assert "v3" in findings["version"][1]
 
 
 @pytest.mark.parametrize(
@@ -299,8 +307,9 @@ def test_a_new_portal_lacks_the_property_that_a_worker_makes(examine):
 def test_a_property_whose_values_are_not_unique_fails(examine, set_up, relay):
     def handler(call: Call) -> Answer:
         answer = call.pass_on()
-        if call.is_for("/deals/crm_uid"):
-            answer.body["hasUniqueValue"] = False
+        if call.method == "GET" and call.is_for("2026-09/deals"):
+            for each in answer.body["results"]:
+                each["hasUniqueValue"] = False
         return answer
 
     relay.handler = handler

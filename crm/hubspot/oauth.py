@@ -5,24 +5,26 @@ error responses". Nothing here is repeated: a code counts once, and a refresh to
 """
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import orjson
 import requests
 
-from crm.hubspot.answers import error_from
-from crm.hubspot.client import Timeouts
+from crm.hubspot import transport
+from crm.hubspot.answers import error_from, json_from
 from crm.hubspot.errors import (
     HubSpotAuthError,
     HubSpotError,
     HubSpotRevokedError,
     HubSpotUnavailableError,
 )
+from crm.hubspot.transport import Answer
 
-TIMEOUTS = Timeouts(read=10)
+_CONNECT, _READ, _LONGEST = 3.05, 10.0, 15.0
+"""Seconds to wait for a connection, for each piece of an answer, and for all of them."""
 
 _TOKEN = re.compile(r"[!-~]{1,4096}")
 _LONGEST_LIFE = 24 * 3600
@@ -145,23 +147,18 @@ class OAuthApp:
 
     def _post(self, path: str, **form: str) -> Mapping[str, Any]:
         form |= {"client_id": self.client_id, "client_secret": self.client_secret}
-        try:
-            with requests.Session() as session:
-                # Neither proxies nor .netrc of the machine may change where or as whom we call.
-                session.trust_env = False
-                response = session.post(
-                    f"{self.base_url}/oauth/{self.version}/{path}",
-                    data=form,
-                    timeout=(TIMEOUTS.connect, TIMEOUTS.read),
-                    allow_redirects=False,
-                )
-        except requests.RequestException as error:
-            raise HubSpotUnavailableError(
-                f"HubSpot cannot be reached for a token ({type(error).__name__})"
-            ) from error
-        if response.status_code >= 300:
-            raise _refusal(response, form)
-        return _object(response)
+        request = requests.Request(
+            "POST",
+            f"{self.base_url}/oauth/{self.version}/{path}",
+            headers=transport.HEADERS | {"Content-Type": "application/x-www-form-urlencoded"},
+            data=form,
+        ).prepare()
+        answer = transport.exchange(
+            request, connect=_CONNECT, read=_READ, until=time.monotonic() + _LONGEST
+        )
+        if answer.status >= 300:
+            raise _refusal(answer, form)
+        return _object(answer)
 
 
 def _grant(body: Mapping[str, Any], *, used: str) -> Grant:
@@ -181,20 +178,17 @@ def _number(value: Any) -> int | None:
     return value if type(value) is int else None
 
 
-def _object(response: requests.Response) -> Mapping[str, Any]:
-    try:
-        body = orjson.loads(response.content) if response.content else {}
-    except orjson.JSONDecodeError as error:
-        raise HubSpotUnavailableError("HubSpot's answer was cut off or not JSON") from error
+def _object(answer: Answer) -> Mapping[str, Any]:
+    body = json_from(answer)
     return body if isinstance(body, dict) else {}
 
 
-def _refusal(response: requests.Response, form: Mapping[str, str]) -> HubSpotError:
-    error = error_from(response.status_code, response.headers, response.content)
+def _refusal(answer: Answer, form: Mapping[str, str]) -> HubSpotError:
+    error = error_from(answer)
     if isinstance(error, HubSpotUnavailableError):
         return error
     try:
-        body = _object(response)
+        body = _object(answer)
     except HubSpotUnavailableError:
         body = {}
     status, code = body.get("status"), body.get("error")

@@ -6,7 +6,7 @@ It looks and changes nothing. Whatever goes wrong is a finding.
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any
@@ -26,8 +26,9 @@ from crm.hubspot.errors import (
     HubSpotScopeError,
 )
 from crm.hubspot.probe import Answered, probe
-from crm.hubspot.properties import find_uniqueness
+from crm.hubspot.properties import list_properties
 from crm.hubspot.signature import LONGEST_AGE_MS
+from crm.hubspot.versions import sunset_warning
 from crm.models import Portal
 from crm.objects import CRM_UID, OBJECT_TYPES, ObjectType
 from crm.services import portals, webhooks
@@ -91,7 +92,7 @@ def _check_address(settings: Settings) -> Iterator[Finding]:
     except HubSpotError as error:
         yield _fail(
             "address",
-            f"{address} cannot be reached ({error.message})",
+            f"{address} cannot be reached ({error.met})",
             "Check HUBSPOT_API_URL, and whether this machine may reach it",
         )
         return
@@ -162,7 +163,7 @@ def _check_answer(
     else:
         yield _describe_token(settings, token, hub_id)
         yield _compare_portals(hub_id, mirrored)
-        yield _ok("version", f"HubSpot answers in version {settings.hubspot_api_version}")
+        yield _check_version(settings.hubspot_api_version)
         yield _check_limits(answer.headers)
         try:
             yield _check_scopes(client)
@@ -199,6 +200,13 @@ def _compare_portals(hub_id: int, mirrored: int | None) -> Finding:
         f"the token is of portal {hub_id}, the mirror of portal {mirrored}",
         f"Configure a token of portal {mirrored}, or start with an empty database",
     )
+
+
+def _check_version(version: str) -> Finding:
+    warning = sunset_warning(version, datetime.now(UTC).date())
+    if warning is None:
+        return _ok("version", f"HubSpot answers in version {version}")
+    return _warn("version", warning, "Read HubSpot's changelog, then change HUBSPOT_API_VERSION")
 
 
 def _check_limits(headers: Mapping[str, str]) -> Finding:
@@ -259,12 +267,12 @@ def _missing(client: HubSpotClient, object_type: ObjectType) -> Iterator[str]:
 def _check_crm_uid(client: HubSpotClient, object_type: ObjectType) -> Finding:
     name = f"{CRM_UID} of {object_type.name}"
     try:
-        is_unique = find_uniqueness(client, object_type, CRM_UID)
+        properties = {each.name: each for each in list_properties(client, object_type)}
     except HubSpotScopeError:
         return _warn(name, "cannot be seen for want of a scope", "Mend the scopes first")
-    if is_unique is None:
+    if CRM_UID not in properties:
         return _warn(name, "is not there yet", "Start a worker, which makes it")
-    if not is_unique:
+    if not properties[CRM_UID].has_unique_value:
         advice = "Archive or rename it in HubSpot (Settings, Properties), then start a worker anew"
         return _fail(name, "is there, but its values are not unique", advice)
     return _ok(name, "is there, and its values are unique")
@@ -297,7 +305,7 @@ def _deliver_to_ourselves(settings: Settings) -> Finding:
         fresh = webhooks.deliver_to_ourselves(timestamp=now)
         stale = webhooks.deliver_to_ourselves(timestamp=now - 2 * LONGEST_AGE_MS)
     except HubSpotError as error:
-        found = f"{address} cannot be reached from here ({error.message})"
+        found = f"{address} cannot be reached from here ({error.met})"
         return _fail("webhook", found, "Start the service, and check PUBLIC_URL and the proxy")
     if fresh.status == HTTPStatus.UNAUTHORIZED:
         found = f"{address} refuses what we sign: {_message(fresh)}"

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from crm.config import Settings
 from crm.errors import ConfigError, CRMError
 from crm.extensions import db, transaction
-from crm.hubspot.account import get_hub_id
+from crm.hubspot.account import get_details
 from crm.hubspot.client import HubSpotClient, Timeouts
 from crm.hubspot.errors import (
     HubSpotConflictError,
@@ -31,8 +31,9 @@ DEFAULT_ORGANIZATION = "Default"
 
 LONGEST_PAUSE = timedelta(seconds=60)
 
-_PATIENT = Timeouts()
-_FOR_A_PERSON = Timeouts(connect=1, read=2)
+# A job sits through pauses of a second. After longer ones it comes back, and keeps no worker.
+_FOR_A_JOB = Timeouts(patience=35)
+_FOR_A_PERSON = Timeouts(connect=1, read=2, patience=4)
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
             "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN or HUBSPOT_REFRESH_TOKEN"
         )
     settings = _settings()
-    timeouts = _FOR_A_PERSON if someone_waits else _PATIENT
+    timeouts = _FOR_A_PERSON if someone_waits else _FOR_A_JOB
     return HubSpotClient(
         base_url=settings.hubspot_api_url,
         token=settings.hubspot_private_app_token
@@ -93,7 +94,7 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
             given what push needs.
         HubSpotError: HubSpot cannot be reached or refuses.
     """
-    hub_id = get_hub_id(client)
+    hub_id = get_details(client).hub_id
     with transaction() as session:
         known = session.scalar(select(Portal.hub_id).where(Portal.id == portal_id))
     if known not in (None, hub_id):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from crm.hubspot.account import get_hub_id
+from crm.hubspot.account import get_details, get_usage
 from crm.hubspot.errors import (
     HubSpotAuthError,
     HubSpotConflictError,
@@ -199,7 +199,8 @@ WRITE = Write(trace_id="t", id="ada@example.com", properties={"email": "ada@exam
 @pytest.mark.parametrize(
     "call",
     [
-        get_hub_id,
+        get_details,
+        get_usage,
         lambda client: list_pipelines(client, "deals"),
         lambda client: ensure_unique_property(client, DEALS, "x", label="x", description="x"),
         lambda client: get(client, CONTACTS, "1"),

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 
 from crm.extensions import db
-from crm.hubspot.account import get_hub_id
+from crm.hubspot.account import get_details
 from crm.hubspot.errors import HubSpotAuthError, HubSpotRevokedError, HubSpotUnavailableError
 from crm.models import Portal
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
@@ -133,7 +133,7 @@ def opens(sandbox, token):
 
 
 def test_a_client_speaks_to_the_portal_that_granted(portal_id):
-    assert get_hub_id(portals.connect(portal_id)) == DEFAULT_PORTAL_ID
+    assert get_details(portals.connect(portal_id)).hub_id == DEFAULT_PORTAL_ID
 
 
 def test_a_token_is_stored_encrypted_before_it_is_used(tokens, refresh_token):
@@ -188,10 +188,10 @@ def test_a_token_that_hubspot_refuses_is_renewed_once_and_the_call_repeated(
     portal_id, sandbox, refreshes
 ):
     client = portals.connect(portal_id)
-    get_hub_id(client)
+    get_details(client)
     sandbox.sandbox.registry.expire_tokens()
 
-    assert get_hub_id(client) == DEFAULT_PORTAL_ID
+    assert get_details(client).hub_id == DEFAULT_PORTAL_ID
     assert refreshes() == 2
 
 
@@ -475,7 +475,7 @@ def test_neither_log_nor_repr_holds_a_token(tokens, sandbox, refresh_token, port
     caplog.set_level("DEBUG")
     token = tokens.get()
     client = portals.connect(portal_id)
-    get_hub_id(client)
+    get_details(client)
     sandbox.sandbox.registry.revoke(refresh_token)
     with pytest.raises(HubSpotRevokedError) as caught:
         client.token.renew(token)
