@@ -23,7 +23,9 @@ from crm.hubspot.errors import (
     HubSpotError,
     HubSpotNotFoundError,
     HubSpotRefusedError,
+    HubSpotRevokedError,
     HubSpotScopeError,
+    HubSpotUnavailableError,
 )
 from crm.hubspot.probe import Answered, probe
 from crm.hubspot.properties import list_properties
@@ -38,6 +40,7 @@ _SKEW_WARNED = timedelta(seconds=60)
 _SKEW_TOO_LARGE = timedelta(minutes=4)
 """Signatures hold for five minutes; the way takes time too."""
 _FEW_LEFT = 0.1
+_COME_BACK = "Try again; look at https://status.hubspot.com"
 _DAY = "day"
 _LIMITS = {
     "10 seconds": ("X-HubSpot-RateLimit-Remaining", "X-HubSpot-RateLimit-Max"),
@@ -136,15 +139,19 @@ def _check_portal(settings: Settings) -> Iterator[Finding]:
         advice = "Check DATABASE_URL; `flask --app crm db upgrade` makes the tables"
         yield _fail("database", f"it cannot be used: {reason}", advice)
     except HubSpotError as error:
-        yield _fail("token", error.message, _token_advice(settings))
+        yield _fail("token", error.message, _token_advice(settings, error))
     else:
         yield from _check_answer(settings, client, answer, token, mirrored)
 
 
-def _token_advice(settings: Settings) -> str:
-    if settings.hubspot_refresh_token:
-        return "Connect the portal again, and set the HUBSPOT_REFRESH_TOKEN that this gives"
-    return "Copy the token of the private app or service key into HUBSPOT_PRIVATE_APP_TOKEN"
+def _token_advice(settings: Settings, error: HubSpotError | None = None) -> str:
+    if isinstance(error, HubSpotUnavailableError):
+        return _COME_BACK
+    if not settings.hubspot_refresh_token:
+        return "Copy the token of the private app or service key into HUBSPOT_PRIVATE_APP_TOKEN"
+    if error and not isinstance(error, HubSpotRevokedError):
+        return "Mend the setting that it names, and start the service anew"
+    return "Connect the portal again, and set the HUBSPOT_REFRESH_TOKEN that this gives"
 
 
 def _check_answer(
@@ -159,7 +166,7 @@ def _check_answer(
         yield _fail("token", f"HubSpot refuses it: {_message(answer)}", _token_advice(settings))
     elif answer.status != HTTPStatus.OK or not hub_id:
         found = f"HubSpot answered with HTTP {answer.status}: {_message(answer)}"
-        yield _fail("token", found, "Try again; look at https://status.hubspot.com")
+        yield _fail("token", found, _COME_BACK)
     else:
         yield _describe_token(settings, token, hub_id)
         yield _compare_portals(hub_id, mirrored)
@@ -172,7 +179,7 @@ def _check_answer(
                     yield _check_crm_uid(client, object_type)
         except HubSpotError as error:
             found = f"HubSpot did not answer all questions: {error.message}"
-            yield _fail("scopes", found, "Try again; look at https://status.hubspot.com")
+            yield _fail("scopes", found, _COME_BACK)
 
 
 def _message(answer: Answered) -> str:
