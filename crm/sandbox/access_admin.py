@@ -77,8 +77,6 @@ class _Views:
         if len(portals) >= _MAX_PORTALS:
             raise invalid(f"There are {_MAX_PORTALS} portals already")
         portal_id = _find_id(body, "id") or max(portals) + 1
-        if portal_id in portals:
-            raise invalid(f"There is a portal {portal_id} already")
         name = _find_name(body, "name") or f"Portal {portal_id}"
         ui_domain = find_text(body, "uiDomain") or "app.hubspot.com"
         if not _DOMAIN.fullmatch(ui_domain):
@@ -86,7 +84,10 @@ class _Views:
         tier = find_text(body, "tier")
         if tier is not None and tier not in TIERS:
             raise invalid(f"The tier is none of {sorted(TIERS)}")
-        portal = self._sandbox.open_portal(portal_id)
+        try:
+            portal = self._sandbox.open_portal(portal_id)
+        except ValueError as error:
+            raise invalid(str(error)) from error
         portal.describe(name=name, ui_domain=ui_domain, tier=tier)
         return _show_portal(portal)
 

@@ -41,7 +41,10 @@ def oauth_blueprint(sandbox: Sandbox) -> Blueprint:
         ("GET", "/v1/refresh-tokens/<token>", views.read_refresh_token),
         ("DELETE", "/v1/refresh-tokens/<token>", views.delete_refresh_token),
     ):
-        oauth.add_url_rule(path, view.__name__, _as_json(view), methods=[method])
+        serve = _as_json(view)
+        oauth.add_url_rule(
+            path, view.__name__, serve, methods=[method], provide_automatic_options=False
+        )
     return oauth
 
 

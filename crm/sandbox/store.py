@@ -225,6 +225,7 @@ class Sandbox:
         self.first_portal_id = portal_id
         self._seed = seed
         self._changes = 0
+        self._lock = Lock()
         self.portals = {portal_id: self._new_portal(portal_id)}
 
     def find_access(self, token: str) -> Access | None:
@@ -246,17 +247,22 @@ class Sandbox:
         return self.registry.expire_tokens()
 
     def open_portal(self, portal_id: int) -> Portal:
-        """Add an empty portal, which no token opens yet."""
-        portal = self._new_portal(portal_id)
-        self.portals = {**self.portals, portal_id: portal}
-        self._changes += 1
+        """Add an empty portal, which no token opens yet; raise ValueError when it is there."""
+        with self._lock:
+            if portal_id in self.portals:
+                raise ValueError(f"There is a portal {portal_id} already")
+            portal = self._new_portal(portal_id)
+            # Others go through the portals meanwhile, so the dict itself never changes.
+            self.portals = {**self.portals, portal_id: portal}
+            self._changes += 1
         return portal
 
     def close_portal(self, portal_id: int) -> None:
         """Take a portal away, as when a customer deletes the account; never the first one."""
-        self.portals = {key: each for key, each in self.portals.items() if key != portal_id}
+        with self._lock:
+            self.portals = {key: each for key, each in self.portals.items() if key != portal_id}
+            self._changes += 1
         self.registry.close_portal(portal_id)
-        self._changes += 1
 
     def reset(self) -> None:
         """Go back to the start: one empty portal, one app, no faults; only settings stay."""

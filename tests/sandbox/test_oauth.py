@@ -409,6 +409,19 @@ def test_an_expired_token_is_told_when_it_expired(
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z", moment)
 
 
+def test_an_expired_token_is_known_for_a_day_and_then_forgotten(
+    sandbox: SandboxServer, connector: Connector
+) -> None:
+    token = connector.connect()["access_token"]
+    told = []
+    for hours in (1, 23, 25):
+        sandbox.sandbox.clock.offset_ms = hours * 60 * MINUTE_MS
+        connector.connect()
+        told.append(connector.contacts(token).json()["category"])
+
+    assert told == ["EXPIRED_AUTHENTICATION"] * 2 + ["INVALID_AUTHENTICATION"]
+
+
 def test_the_lifetime_of_access_tokens_can_be_set(
     sandbox: SandboxServer, connector: Connector
 ) -> None:
@@ -540,3 +553,38 @@ def test_oauth_is_asked_without_a_bearer_token_and_is_not_limited(
     token = connector.connect()["refresh_token"]
 
     assert [connector.refresh(token).status_code for _ in range(3)] == [200] * 3
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("application/x-www-form-urlencoded", b"grant_type=" + b"x" * 1_000_000, 400),
+        ("application/x-www-form-urlencoded", b"client_id=%ff%00&grant_type=\xff&=&&%", 400),
+        ("application/x-www-form-urlencoded", b"grant_type=refresh_token&client_id[]=1", 400),
+        ("application/x-www-form-urlencoded", b"", 400),
+        ("multipart/form-data; boundary=x", b"--x\r\n", 415),
+        ("text/plain", b"grant_type=refresh_token", 415),
+    ],
+)
+def test_nonsense_for_a_token_is_refused(
+    connector: Connector, content_type: str, body: bytes, status: int
+) -> None:
+    headers = {"Content-Type": content_type}
+    answer = requests.post(f"{connector.url}/oauth/v3/token", data=body, headers=headers, timeout=5)
+
+    assert answer.status_code == status
+    assert answer.json()["message"]
+
+
+@pytest.mark.parametrize("portal_id", ["", "x", "-1", "9" * 30, "1.5"])
+def test_nonsense_for_an_account_is_told_to_the_person(
+    connector: Connector, portal_id: str
+) -> None:
+    assert connector.answer({"action": "connect", "portal_id": portal_id}).status_code == 400
+
+
+def test_tokens_are_not_kept_by_caches(connector: Connector) -> None:
+    code = connector.answer()
+    tokens = connector.exchange(returned(code)["code"])
+
+    assert {each.headers["Cache-Control"] for each in (code, tokens)} == {"no-store"}

@@ -117,6 +117,8 @@ def test_a_removed_portal_is_closed_to_its_tokens(sandbox: SandboxServer, second
     assert second.get("/crm/v3/objects/contacts").json()["category"] == "INVALID_AUTHENTICATION"
     assert admin(sandbox, "DELETE", "portals/77").status_code == 404
     assert admin(sandbox, "DELETE", f"portals/{DEFAULT_PORTAL_ID}").status_code == 400
+    assert admin(sandbox, "POST", "portals", {"id": 77}).status_code == 200
+    assert second.get("/crm/v3/objects/contacts").status_code == 401
 
 
 def test_a_person_uninstalls_an_app_without_telling_it(sandbox: SandboxServer) -> None:
