@@ -26,6 +26,7 @@ from crm.hubspot.transport import Answer
 _CONNECT, _READ, _LONGEST = 3.05, 10.0, 15.0
 """Seconds to wait for a connection, for each piece of an answer, and for all of them."""
 
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _TOKEN = re.compile(r"[!-~]{1,4096}")
 _LONGEST_LIFE = 24 * 3600
 _SECRETS = {"client_secret", "code", "code_verifier", "refresh_token", "token"}
@@ -150,7 +151,7 @@ class OAuthApp:
         request = requests.Request(
             "POST",
             f"{self.base_url}/oauth/{self.version}/{path}",
-            headers=transport.HEADERS | {"Content-Type": "application/x-www-form-urlencoded"},
+            headers=transport.HEADERS | _FORM,
             data=form,
         ).prepare()
         answer = transport.exchange(

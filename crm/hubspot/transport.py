@@ -70,7 +70,6 @@ def exchange(
                 pieces.append(piece)
                 if time.monotonic() > until:
                     raise requests.ReadTimeout
-            response.raw.release_conn()
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _lost(error) from error
     return Answer(response.status_code, response.headers, b"".join(pieces))

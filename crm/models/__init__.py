@@ -1,6 +1,7 @@
 """The tables, as SQLAlchemy models."""
 
 from crm.models.accounts import ApiKey, Organization, SignIn, User
+from crm.models.budgets import CallWindow, DayQuota
 from crm.models.inbox import WebhookEvent
 from crm.models.mirror import PENDING, REJECTED, SYNCED, Association, PipelineSet, Record
 from crm.models.portals import Portal
@@ -11,6 +12,8 @@ __all__ = [
     "SYNCED",
     "ApiKey",
     "Association",
+    "CallWindow",
+    "DayQuota",
     "Organization",
     "PipelineSet",
     "Portal",

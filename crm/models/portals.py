@@ -15,6 +15,8 @@ class Portal(Base):
     id: Mapped[big_id]
     organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), unique=True)
     hub_id: Mapped[int | None] = mapped_column(BigInteger, unique=True)
+    time_zone: Mapped[str] = mapped_column(server_default="UTC")
+    """In which the portal's day begins, and with it a new quota."""
     set_up_at: Mapped[timestamp | None]
     """When its ``crm_uid`` properties were last found or made."""
     push_failures: Mapped[int] = mapped_column(server_default="0")

@@ -1,6 +1,7 @@
 """The command line: ``python -m crm.sandbox`` serves a local HubSpot until it is told to stop."""
 
 import argparse
+import gc
 import logging
 import signal
 import sys
@@ -23,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code, 1 when it could not start."""
     logging.basicConfig(format="crm.sandbox: %(message)s")
     options = _parser().parse_args(arguments)
+    # A large state is millions of objects that stay; by default the collector keeps rereading them.
+    gc.set_threshold(100_000, 50, 100)
     sandbox = Sandbox(
         portal_id=options.portal_id,
         seed=options.seed,

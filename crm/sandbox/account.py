@@ -28,7 +28,7 @@ def read_account(call: Call) -> Answer:
         "uiDomain": call.portal.ui_domain,
         "dataHostingLocation": "eu1" if "-eu1." in call.portal.ui_domain else "na1",
     }
-    if call.version >= "2026-09" and not call.version.startswith("v"):
+    if call.is_since("2026-09"):
         details |= {"portalName": call.portal.name, "createdAt": iso(_CREATED)}
     return Answer(details)
 

@@ -26,6 +26,7 @@ from crm.sandbox.payload import (
 )
 from crm.sandbox.schema import ObjectType, Pipeline, Stage
 from crm.sandbox.store import Sandbox, Settings
+from crm.sandbox.write_rules import read_write_rules
 
 ADMIN_PREFIX = "/_sandbox"
 _MAX_SETTING = 3_600_000
@@ -46,6 +47,7 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
         ("GET", "/settings", views.read_settings),
         ("PUT", "/settings", views.change_settings),
         ("PUT", "/pipelines/<object_type>", views.replace_pipelines),
+        ("PUT", "/rules/<object_type>", views.replace_write_rules),
         *access_routes(sandbox),
     )
     for method, path, view in routes:
@@ -105,6 +107,9 @@ class _Views:
     def replace_pipelines(self, object_type: str) -> dict[str, Any]:
         return replace_pipelines(self._sandbox, get_object_type(object_type), _json())
 
+    def replace_write_rules(self, object_type: str) -> dict[str, Any]:
+        return replace_write_rules(self._sandbox, get_object_type(object_type), _json())
+
 
 def reset_sandbox(sandbox: Sandbox, *, demo: bool = False) -> None:
     """Make the sandbox new: no faults, no counts, no records but the demo data if asked for."""
@@ -137,6 +142,17 @@ def replace_pipelines(
         with portal.lock, portal.journal.transaction():
             portal.put_pipelines(object_type, given)
     return {"results": [each.render() for each in given]}
+
+
+def replace_write_rules(
+    sandbox: Sandbox, object_type: ObjectType, body: dict[str, Any]
+) -> dict[str, Any]:
+    """Give every portal other rules for a type's writes, as `read_write_rules` has them."""
+    for portal in sandbox.portals.values():
+        with portal.lock, portal.journal.transaction():
+            rules = read_write_rules(portal, object_type, body)
+            portal.setup.put_write_rules(object_type, rules)
+    return body
 
 
 def _read_pipeline(shape: dict[str, Any], order: int) -> Pipeline:

@@ -19,15 +19,21 @@ from werkzeug.routing import BaseConverter
 from crm.sandbox import (
     account,
     association_routes,
+    associations_v3,
     batches,
+    labels,
+    merges,
     objects,
+    pipeline_writes,
     pipelines,
     properties,
+    property_groups,
     search,
 )
 from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import HubSpotError, resource_not_found, token_expired, unauthenticated
+from crm.sandbox.events import app_as_actor
 from crm.sandbox.limits import find_kind
 from crm.sandbox.oauth import VERSIONS as OAUTH_VERSIONS
 from crm.sandbox.oauth import oauth_blueprint
@@ -42,11 +48,14 @@ CORRELATION_HEADER: Final = "x-hubspot-correlation-id"
 CONTENT_TYPE: Final = "application/json;charset=utf-8"
 ADMIN: Final = "admin"
 
-# Where each area of the API is served: the legacy version and its prefix, the dated prefix.
+# Where each area of the API is served: the legacy version and its prefix, the dated prefix. What
+# v4 replaced has none of the latter.
 AREAS: Final = {
     "objects": ("v3", "/crm/v3/objects", "/crm/objects/<dated:version>"),
     "record_associations": ("v4", "/crm/v4/objects", "/crm/objects/<dated:version>"),
     "associations": ("v4", "/crm/v4/associations", "/crm/associations/<dated:version>"),
+    "record_associations_v3": ("v3", "/crm/v3/objects", None),
+    "associations_v3": ("v3", "/crm/v3/associations", None),
     "pipelines": ("v3", "/crm/v3/pipelines", "/crm/pipelines/<dated:version>"),
     "properties": ("v3", "/crm/v3/properties", "/crm/properties/<dated:version>"),
     "owners": ("v3", "/crm/v3/owners", "/crm/owners/<dated:version>"),
@@ -56,10 +65,15 @@ AREAS: Final = {
 ROUTES: Final[tuple[Route, ...]] = (
     *objects.ROUTES,
     *batches.ROUTES,
+    *merges.ROUTES,
     *search.ROUTES,
     *association_routes.ROUTES,
+    *associations_v3.ROUTES,
+    *labels.ROUTES,
     *pipelines.ROUTES,
+    *pipeline_writes.ROUTES,
     *properties.ROUTES,
+    *property_groups.ROUTES,
     *account.ROUTES,
 )
 
@@ -125,6 +139,8 @@ def _add_route(app: Flask, sandbox: Sandbox, route: Route) -> None:
         (legacy_prefix, "legacy", {"version": legacy}),
         (dated_prefix, "dated", None),
     ):
+        if prefix is None:
+            continue
         app.add_url_rule(
             prefix + route.path,
             endpoint=f"{endpoint}:{family}",
@@ -145,6 +161,7 @@ def _read_path(path: Mapping[str, str]) -> dict[str, Any]:
 def _run(route: Route, call: Call, arguments: dict[str, Any]) -> Answer:
     """Run a view with its portal to itself; all of its changes stay, or none."""
     with call.portal.lock, call.portal.journal.transaction():
+        call.portal.journal.actor = app_as_actor(call.access.app_id)
         return route.view(call, **arguments)
 
 

@@ -52,6 +52,10 @@ class Call:
         except orjson.JSONDecodeError as error:
             raise invalid_json(error.msg, error.lineno, error.colno) from error
 
+    def is_since(self, version: str) -> bool:
+        """Say whether the path is of that date version or a later one; legacy paths never are."""
+        return not self.version.startswith("v") and self.version >= version
+
     def text(self, name: str) -> str | None:
         """Return the last value of a query parameter; None when absent or empty."""
         values = self.query.get(name)

@@ -6,6 +6,7 @@ Inside the sandbox a moment is an ``int``: milliseconds since 1970 in UTC.
 import re
 import time
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -28,6 +29,8 @@ class Clock:
         return time.time_ns() // 1_000_000 + self.offset_ms
 
 
+# A page of records spells the same few thousand moments again and again.
+@lru_cache(maxsize=65_536)
 def iso(moment: int) -> str:
     """Spell a moment as HubSpot does: milliseconds, but no fraction when they are zero.
 

@@ -9,12 +9,15 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from fnmatch import translate
+from functools import partial
+from operator import attrgetter, eq, ge, gt, le, lt, ne
 from typing import Any, Final, TypeAlias
 
 from crm.sandbox.clock import parse_moment
 from crm.sandbox.errors import HubSpotError, invalid, invalid_json
 from crm.sandbox.object_types import get_object_type
 from crm.sandbox.payload import JSONObject, find_text, text_field, text_list, whole_number
+from crm.sandbox.phones import local_number, only_digits
 from crm.sandbox.records import RECORD_ID, value_of
 from crm.sandbox.schema import ObjectType, Property
 from crm.sandbox.store import Portal
@@ -24,6 +27,7 @@ _ASSOCIATIONS: Final = "associations."
 _LISTS: Final = frozenset({"IN", "NOT_IN"})
 _VALUELESS: Final = frozenset({"HAS_PROPERTY", "NOT_HAS_PROPERTY"})
 _TOKENS: Final = frozenset({"CONTAINS_TOKEN", "NOT_CONTAINS_TOKEN"})
+PHONE: Final = "phonenumber"
 _TOKEN: Final = re.compile(r"\w+")
 
 
@@ -47,11 +51,13 @@ def reader(object_type: ObjectType, definition: Property) -> Read:
     """Return how to get a record's value of a property, in the form of `comparable`."""
     name = definition.name
     if name in object_type.system_properties:
-        return _SYSTEM.get(name, _updated_at)
+        return _SYSTEM.get(name, _UPDATED_AT)
+
+    in_index = local_number if definition.field_type == PHONE else str
 
     def read(record: Record) -> Any:
         text = record.properties.get(name)
-        return None if text is None else comparable(definition, text)
+        return None if text is None else comparable(definition, in_index(text))
 
     return read
 
@@ -69,7 +75,7 @@ def read_filter(portal: Portal, object_type: ObjectType, shape: JSONObject) -> F
         wanted = operator == "HAS_PROPERTY"
         return lambda record: (value_of(object_type, record, name) is not None) is wanted
     if operator in _TOKENS:
-        return _token_filter(object_type, name, shape)
+        return _token_filter(object_type, definition, shape)
     read, compare = reader(object_type, definition), _comparison(definition, operator, shape)
 
     def holds(record: Record) -> bool:
@@ -79,14 +85,11 @@ def read_filter(portal: Portal, object_type: ObjectType, shape: JSONObject) -> F
     return holds
 
 
-def _updated_at(record: Record) -> int:
-    return record.updated_at
-
-
 _SYSTEM: Final[Mapping[str, Read]] = {
-    RECORD_ID: lambda record: record.id,
-    "createdate": lambda record: record.created_at,
+    RECORD_ID: attrgetter("id"),
+    "createdate": attrgetter("created_at"),
 }
+_UPDATED_AT: Final[Read] = attrgetter("updated_at")
 
 
 def _finite(value: str) -> int | Decimal | None:
@@ -105,7 +108,7 @@ def _comparison(definition: Property, operator: str, shape: JSONObject) -> Calla
     if operator in _LISTS:
         values = _need_values(shape, operator)
         # Text is indexed in lower case, and these values are looked up as they are.
-        as_given = definition.type in ("string", "phone_number")
+        as_given = definition.type in ("string", "phone_number") and definition.field_type != PHONE
         wanted = {each if as_given else _operand(definition, each) for each in values}
         return lambda value: (value in wanted) is (operator == "IN")
     given = _operand(definition, _need_value(shape, "value", operator))
@@ -115,30 +118,35 @@ def _comparison(definition: Property, operator: str, shape: JSONObject) -> Calla
     comparison = _COMPARISONS.get(operator)
     if comparison is None:
         raise invalid_json(f"{operator} is not an operator")
-    return lambda value: comparison(value, given)
+    return partial(comparison, given)
 
 
 def _operand(definition: Property, text: str) -> Any:
+    if definition.field_type == PHONE:
+        return only_digits(text)
     value = comparable(definition, text)
     if value is None:
         raise invalid(f"{text} is not a valid value for the property {definition.name}")
     return value
 
 
+# The operand of the filter stands first, so that it can be bound.
 _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "EQ": lambda value, given: bool(value == given),
-    "NEQ": lambda value, given: bool(value != given),
-    "LT": lambda value, given: bool(value < given),
-    "LTE": lambda value, given: bool(value <= given),
-    "GT": lambda value, given: bool(value > given),
-    "GTE": lambda value, given: bool(value >= given),
+    "EQ": eq,
+    "NEQ": ne,
+    "LT": gt,
+    "LTE": ge,
+    "GT": lt,
+    "GTE": le,
 }
 
 
-def _token_filter(object_type: ObjectType, name: str, shape: JSONObject) -> Filter:
+def _token_filter(object_type: ObjectType, definition: Property, shape: JSONObject) -> Filter:
     """Make the filter of a pattern against whole words; ``*`` stands for any part of one."""
     operator = text_field(shape, "operator")
-    parts = _need_value(shape, "value", operator).lower().split()
+    name, given = definition.name, _need_value(shape, "value", operator).lower()
+    is_phone = definition.field_type == PHONE
+    parts = [only_digits(given)] if is_phone else given.split()
     patterns = [_compile(part) for part in parts]
     wanted = operator == "CONTAINS_TOKEN"
 
@@ -146,7 +154,7 @@ def _token_filter(object_type: ObjectType, name: str, shape: JSONObject) -> Filt
         value = value_of(object_type, record, name)
         if value is None:
             return False
-        tokens = _tokens(value)
+        tokens = {local_number(value)} if is_phone else _tokens(value)
         return all(any(each.match(token) for token in tokens) for each in patterns) is wanted
 
     return holds

@@ -223,7 +223,7 @@ class Limits:
 
 def find_kind(area: str, path: str) -> str:
     """Say which limits a route falls under."""
-    if area in ("associations", "record_associations"):
+    if "associations" in area:
         return ASSOCIATIONS
     return SEARCH if area == "objects" and path.endswith("/search") else PLAIN
 

@@ -65,6 +65,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "objects": _objects,
     "record_associations": _objects,
     "associations": _objects,
+    "record_associations_v3": _objects,
+    "associations_v3": _objects,
     "pipelines": _objects,
     "properties": _schemas,
     "owners": _owners,

@@ -4,6 +4,7 @@ Source: HubSpot docs, search the CRM, and live observations. Groups are joined b
 of a group by AND. The index shows a record as it stood ``index_lag_ms`` ago.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,8 @@ from crm.sandbox.payload import (
     text_list,
     whole_number,
 )
-from crm.sandbox.records import render_record, select
+from crm.sandbox.phones import is_phone_number, only_digits
+from crm.sandbox.records import renderer, select
 from crm.sandbox.schema import ObjectType
 from crm.sandbox.store import Portal
 from crm.sandbox.tables import Record
@@ -58,7 +60,7 @@ def search_objects(call: Call, object_type: ObjectType) -> Answer:
     selection = select(object_type, text_list(body, "properties"))
     payload: dict[str, Any] = {
         "total": len(found),
-        "results": [render_record(call.portal, object_type, each, selection) for each in page],
+        "results": list(map(renderer(call.portal, object_type, selection), page)),
     }
     end = search.start + search.size
     if end < len(found):
@@ -72,23 +74,48 @@ def find_matches(portal: Portal, object_type: ObjectType, search: Search) -> lis
     Without a sort that order is the order of creation.
     """
     horizon = portal.clock.now_ms() - portal.settings.index_lag_ms
-    shown = (record.as_of(horizon) for record in portal.table(object_type).live())
-    found = [each for each in shown if each and _matches(object_type, each, search)]
+    matches = _matcher(object_type, search)
+    found = [
+        shown
+        for record in portal.table(object_type).live()
+        # Most records have been shown as they are for long.
+        if (shown := record if record.updated_at <= horizon else record.as_of(horizon))
+        and matches(shown)
+    ]
     if search.sort_by is None:
         return found
-    keys = [(search.sort_by(record), record) for record in found]
-    with_value = [each for each in keys if each[0] is not None]
-    with_value.sort(key=lambda each: each[0], reverse=search.descending)
-    return [record for _, record in with_value] + [each for key, each in keys if key is None]
+    keys = list(map(search.sort_by, found))
+    with_value = [place for place, key in enumerate(keys) if key is not None]
+    with_value.sort(key=keys.__getitem__, reverse=search.descending)
+    without = (place for place, key in enumerate(keys) if key is None)
+    return [found[place] for place in (*with_value, *without)]
 
 
-def _matches(object_type: ObjectType, record: Record, search: Search) -> bool:
-    if search.groups and not any(all(holds(record) for holds in each) for each in search.groups):
-        return False
+def _matcher(object_type: ObjectType, search: Search) -> Filter:
+    """Return what says whether a record is searched for; it runs for every record there is."""
+    groups = [_all_of(group) for group in search.groups]
+    in_groups = _any_of(groups)
     if not search.words:
-        return True
-    texts = [record.properties.get(name, "").lower() for name in object_type.searchable]
-    return all(any(word in text for text in texts) for word in search.words)
+        return in_groups
+
+    def matches(record: Record) -> bool:
+        texts = [record.properties.get(name, "").lower() for name in object_type.searchable]
+        has_words = all(any(word in text for text in texts) for word in search.words)
+        return has_words and in_groups(record)
+
+    return matches
+
+
+def _all_of(filters: Sequence[Filter]) -> Filter:
+    if len(filters) == 1:
+        return filters[0]
+    return lambda record: all(holds(record) for holds in filters)
+
+
+def _any_of(groups: Sequence[Filter]) -> Filter:
+    if not groups:
+        return lambda _: True
+    return lambda record: any(holds(record) for holds in groups)
 
 
 def _read_search(portal: Portal, object_type: ObjectType, body: JSONObject) -> Search:
@@ -100,13 +127,20 @@ def _read_search(portal: Portal, object_type: ObjectType, body: JSONObject) -> S
         raise invalid(f"A search pages through its first {MAX_RESULTS} results only")
     sort_by, descending = _read_sort(portal, object_type, as_list(body.get("sorts") or []))
     return Search(
-        words=tuple((find_text(body, "query") or "").lower().split()),
+        words=_words(find_text(body, "query") or ""),
         groups=_read_groups(portal, object_type, body),
         sort_by=sort_by,
         descending=descending,
         size=size,
         start=start,
     )
+
+
+def _words(query: str) -> tuple[str, ...]:
+    """Return the words to look for; a phone number is one, however it is written."""
+    if is_phone_number(query):
+        return (only_digits(query),)
+    return tuple(query.lower().split())
 
 
 def _read_groups(

@@ -13,11 +13,13 @@ from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access, App, Registry
 from crm.sandbox.clock import Clock
 from crm.sandbox.events import Event
 from crm.sandbox.faults import FaultPlan
-from crm.sandbox.journal import Journal
+from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
 from crm.sandbox.limits import TIERS, Limits, LimitSettings
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
+from crm.sandbox.setup import Setup
+from crm.sandbox.spellings import Spellings
 from crm.sandbox.tables import Links, Record, RecordTable
 
 DEFAULT_PORTAL_ID = 44021307
@@ -35,13 +37,16 @@ class Settings(LimitSettings):
     """What can be changed while the sandbox runs.
 
     ``conflict_names_id`` says whether the 409 of a taken e-mail names the contact that has it;
-    HubSpot sometimes leaves the id out. ``rotate_refresh_tokens`` says whether a refresh gives a
-    new refresh token and ends the old one; HubSpot keeps them, and does not promise to.
+    HubSpot sometimes leaves the id out. ``merge_mints_new_id`` says whether merged records get a
+    new id, as HubSpot does today, or keep the primary one's. ``rotate_refresh_tokens`` says
+    whether a refresh gives a new refresh token and ends the old one; HubSpot keeps them, and does
+    not promise to.
     """
 
     latency_ms: int = 0
     index_lag_ms: int = 2_000
     conflict_names_id: bool = True
+    merge_mints_new_id: bool = True
     access_token_seconds: int = 1_800
     rotate_refresh_tokens: bool = False
 
@@ -63,6 +68,7 @@ class Portal:
         self.random = random.Random(seed)  # noqa: S311
         self.journal = Journal(self._publish)
         self.links = Links(self.journal)
+        self.spellings = Spellings(self.journal)
         self.owners = STOCK_OWNERS
         self.tables = {name: RecordTable(each, self.journal) for name, each in OBJECT_TYPES.items()}
         self._next_ids = dict.fromkeys(OBJECT_TYPES, _FIRST_RECORD_ID)
@@ -71,6 +77,7 @@ class Portal:
             for name, each in OBJECT_TYPES.items()
         }
         self.pipelines = {name: each.pipelines for name, each in OBJECT_TYPES.items()}
+        self.setup = Setup(self.journal)
 
     def _publish(self, events: list[Event]) -> None:
         """Take the events of a transaction; nobody listens yet."""
@@ -142,7 +149,9 @@ class Portal:
             "next_ids": self._next_ids,
             "records": {name: list(table.records.values()) for name, table in self.tables.items()},
             "links": self.links.dump(),
+            "merged": {name: table.merged for name, table in self.tables.items()},
             "pipelines": self.pipelines,
+            "setup": self.setup.dump(),
             "properties": {
                 name: [each for each in definitions.values() if each not in stock[name]]
                 for name, definitions in self.properties.items()
@@ -159,15 +168,28 @@ class Portal:
         with self.journal.transaction():
             for name, saved in dumped["next_ids"].items():
                 self._next_ids[name] = saved + _IDS_LOST_AT_MOST
-            for name, definitions in dumped.get("properties", {}).items():
-                for each in definitions:
-                    self.put_property(OBJECT_TYPES[name], _load_property(each))
-            for name, pipelines in dumped.get("pipelines", {}).items():
-                self.pipelines[name] = tuple(_load_pipeline(each) for each in pipelines)
+            self._load_schema(dumped)
             for name, records in dumped.get("records", {}).items():
                 for each in records:
-                    self.tables[name].add(Record(**each))
+                    self.tables[name].add(_load_record(each))
             self.links.load(dumped.get("links", []))
+            for name, merged in dumped.get("merged", {}).items():
+                self.tables[name].merged = {int(old): new for old, new in merged.items()}
+
+    def _load_schema(self, dumped: dict[str, Any]) -> None:
+        for name, definitions in dumped.get("properties", {}).items():
+            for each in definitions:
+                self.put_property(OBJECT_TYPES[name], _load_property(each))
+        self.setup.load(dumped.get("setup", {}))
+        for name, pipelines in dumped.get("pipelines", {}).items():
+            self.pipelines[name] = tuple(_load_pipeline(each) for each in pipelines)
+
+
+def _load_record(shape: dict[str, Any]) -> Record:
+    """Make a record of what the state file holds; older ones do not tell who changed it."""
+    unknown = (UNKNOWN_ACTOR.source, UNKNOWN_ACTOR.source_id)
+    changes = [(*each, *unknown[len(each) - 2 :]) for each in shape["changes"]]
+    return Record(**{**shape, "changes": changes})
 
 
 def _load_property(shape: dict[str, Any]) -> Property:

@@ -22,6 +22,7 @@ from crm.hubspot.errors import (
 from crm.hubspot.properties import ensure_unique_property
 from crm.models import Organization, Portal
 from crm.objects import CRM_UID, OBJECT_TYPES
+from crm.services.budget import PERSON, SYNC, budget_for
 from crm.services.credentials import OAuthTokens
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,7 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
 
     Args:
         portal_id: whose.
-        someone_waits: give up sooner, because a person waits for the answer.
+        someone_waits: give up sooner and go first, because a person waits for the answer.
 
     Raises:
         HubSpotUnavailableError: no credentials are configured for this portal.
@@ -83,6 +84,7 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
         or OAuthTokens(portal_id, settings, patience=timeouts.read),
         version=settings.hubspot_api_version,
         timeouts=timeouts,
+        budget=budget_for(portal_id, PERSON if someone_waits else SYNC),
     )
 
 

@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from tests.bench import contacts, registrations
+from tests.bench import contacts, registrations, sandbox
 from tests.bench.stage import stage
 
 MEASUREMENTS = {
     "requests": registrations.measure_requests,
     "speed": registrations.measure_speed,
     "contacts": contacts.measure,
+    "sandbox": sandbox.measure,
 }
 
 

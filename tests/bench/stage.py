@@ -23,6 +23,8 @@ from crm.extensions import db
 from crm.sandbox import SandboxServer
 from tests.conftest import CREATE_DATABASE, free_port
 
+SANDBOX = [sys.executable, "-m", "crm.sandbox"]
+BARE_PAGE = [sys.executable, "-m", "tests.bench.bare_page"]
 SEED = Path(__file__).parent / "seed.sql"
 
 
@@ -83,10 +85,26 @@ class Stage:
         _wait_for(f"{address}/health")
         return address
 
+    def start_sandbox(self) -> str:
+        """Start an empty sandbox in a process of its own; returns its address."""
+        port = str(free_port())
+        return self._serve_here([*SANDBOX, "--port", port, "--index-lag-ms", "0"], port)
+
+    def start_bare_page(self, body: Path, path: str) -> str:
+        """Serve a bare route, which answers this file's bytes, as the sandbox is served."""
+        port = str(free_port())
+        return self._serve_here([*BARE_PAGE, str(body), path, port], port)
+
     def start_worker(self, database: str) -> None:
         """Start a worker on this database."""
         command = [sys.executable, "-m", "flask", "--app", "crm", "worker"]
         self._start(command, self.environment(database))
+
+    def _serve_here(self, command: list[str], port: str) -> str:
+        self._start(command, os.environ)
+        address = f"http://127.0.0.1:{port}"
+        _wait_for(f"{address}/_sandbox/health")
+        return address
 
     def _start(self, command: list[str], environment: Mapping[str, str]) -> None:
         process = subprocess.Popen(command, cwd=PROJECT, env=dict(environment))

@@ -268,8 +268,9 @@ def test_a_call_for_which_the_budget_has_no_room_is_not_made(make_client, relay)
     assert relay.calls == []
 
 
-def test_all_clients_share_the_connections_that_are_open(make_client, relay):
-    relay.answer(200, {})
+@pytest.mark.parametrize("body", [None, {}, ["x" * 300_000]], ids=["empty", "short", "long"])
+def test_all_clients_share_the_connections_that_are_open(make_client, relay, body):
+    relay.answer(200, body)
 
     for _ in range(5):
         make_client(relay.url).call("GET", "/anything", repeatable=False)

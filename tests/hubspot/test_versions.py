@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from crm import create_app
 from crm.hubspot.versions import TESTED, UNSUPPORTED, base_path, sunset_warning
 
 TODAY = date(2026, 11, 21)
@@ -71,3 +72,9 @@ def test_a_version_with_more_than_a_year_to_go_is_fine(version, today):
 
 def test_the_advice_is_a_version_that_is_supported_longest():
     assert UNSUPPORTED[TESTED] == max(UNSUPPORTED.values())
+
+
+def test_the_service_warns_at_start(make_settings, capsys):
+    create_app(make_settings(HUBSPOT_API_VERSION="v3"))
+
+    assert "API version v3" in "".join(capsys.readouterr())

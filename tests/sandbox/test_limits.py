@@ -310,6 +310,23 @@ def test_a_portals_tier_takes_the_place_of_the_settings(
     }
 
 
+def test_zero_lifts_the_limits_of_a_tier_too(sandbox: SandboxServer, ask: Ask) -> None:
+    requests.post(f"{sandbox.url}/_sandbox/portals", json={"id": 77, "tier": "FREE"}, timeout=5)
+    sandbox.sandbox.tokens["free"] = Access(77, 1)
+
+    assert limits_of(ask(token="free")) == {}
+
+
+def test_an_answer_tells_of_the_ceiling_that_is_nearer(
+    ask: Ask, limit: Callable[..., None]
+) -> None:
+    limit(limit_ten_secondly=20, limit_associations=50)
+    assert limits_of(ask(PAIRS))["Max"] == "20"
+    limit(limit_associations=10)
+
+    assert limits_of(ask(PAIRS))["Max"] == "10"
+
+
 def test_zero_lifts_a_limit(sandbox: SandboxServer, ask: Ask) -> None:
     assert not any(
         value for name, value in vars(sandbox.sandbox.settings).items() if name.startswith("limit_")

@@ -82,7 +82,9 @@ def returned(answer: requests.Response) -> dict[str, str]:
     assert answer.status_code == 302, answer.text
     return {
         name: value
-        for name, (value,) in parse_qs(urlsplit(answer.headers["Location"]).query).items()
+        for name, (value,) in parse_qs(
+            urlsplit(answer.headers["Location"]).query, keep_blank_values=True
+        ).items()
     }
 
 

@@ -191,6 +191,13 @@ def test_nonsense_is_refused(sandbox: SandboxServer, path: str, body: Any) -> No
     assert admin(sandbox, "POST", path, body).status_code in (400, 404)
 
 
+def test_portals_have_an_end(sandbox: SandboxServer) -> None:
+    for portal_id in range(1, 100):
+        sandbox.sandbox.open_portal(portal_id)
+
+    assert admin(sandbox, "POST", "portals", {}).status_code == 400
+
+
 def test_portals_apps_tokens_and_grants_come_back_from_the_state(
     sandbox: SandboxServer, second: HubSpot
 ) -> None:
