@@ -169,9 +169,8 @@ def _embed(
         given["HUBSPOT_API_URL"] = f"http://127.0.0.1:{settings.sandbox_port}"
         given["HUBSPOT_PRIVATE_APP_TOKEN"] = DEFAULT_TOKEN
         given["PUBLIC_URL"] = settings.public_url or f"http://localhost:{settings.port}"
-        if not settings.hubspot_client_secret:
-            given["HUBSPOT_CLIENT_ID"] = DEFAULT_APP.client_id
-            given["HUBSPOT_CLIENT_SECRET"] = DEFAULT_APP.client_secret
+        given["HUBSPOT_CLIENT_ID"] = DEFAULT_APP.client_id
+        given["HUBSPOT_CLIENT_SECRET"] = DEFAULT_APP.client_secret
     lines = "".join(f"{name}='{value}'\n" for name, value in given.items())
     file = folder / EMBEDDED_FILE
     file.touch(mode=0o600)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from crm.errors import CRMError
 from crm.queue import run_worker
 from crm.services import accounts, api_keys, doctor, health, push
+from crm.services.findings import Level
 from crm.services.portals import DEFAULT_ORGANIZATION
 
 log = structlog.get_logger(__name__)
@@ -114,7 +115,7 @@ def examine() -> None:
     """Check everything between HubSpot and us; exit with 1 if something is wrong."""
     failed = False
     for each in doctor.examine():
-        failed |= each.level is doctor.Level.FAIL
+        failed |= each.level is Level.FAIL
         click.echo(f"{each.level:<4}  {each.name}: {each.found}")
         if each.advice:
             click.echo(f"      → {each.advice}")

@@ -1,5 +1,6 @@
 """``flask hubspot doctor``: every failure is a sentence, and says what to do."""
 
+import base64
 import re
 import threading
 from contextvars import Context
@@ -12,6 +13,8 @@ from werkzeug.serving import make_server
 
 from crm.extensions import db
 from crm.objects import OBJECT_TYPES
+from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from crm.sandbox.access import Grant
 from crm.services import portals
 from tests.conftest import free_port
 from tests.hubspot.relay import Answer, Call, Relay
@@ -70,6 +73,23 @@ def set_up(app, portal_id):
     portals.set_up(portals.connect(portal_id), portal_id)
 
 
+@pytest.fixture
+def oauth(sandbox):
+    """Settings of an OAuth connection that was granted these scopes."""
+
+    def grant(*scopes):
+        given = Grant(DEFAULT_PORTAL_ID, DEFAULT_APP.id, 60318841, frozenset(scopes))
+        return {
+            "HUBSPOT_PRIVATE_APP_TOKEN": "",
+            "HUBSPOT_CLIENT_ID": DEFAULT_APP.client_id,
+            "HUBSPOT_CLIENT_SECRET": DEFAULT_APP.client_secret,
+            "HUBSPOT_REFRESH_TOKEN": sandbox.sandbox.registry.add_grant(given),
+            "ENCRYPTION_KEYS": base64.urlsafe_b64encode(b"k" * 32).decode(),
+        }
+
+    return grant
+
+
 def failed(findings):
     return {name for name, (level, _, _) in findings.items() if level == "FAIL"}
 
@@ -112,7 +132,7 @@ def test_without_a_network_every_failure_is_a_sentence_with_advice(examine):
 
     assert code == 1
     assert failed(findings) == {"address", "token", "webhook"}
-    assert f"{nowhere} cannot be reached (NewConnectionError)" in findings["address"][1]
+    assert f"{nowhere} cannot be reached (not connected)" in findings["address"][1]
     assert all(advice for _, _, advice in findings.values())
 
 
@@ -168,6 +188,14 @@ def test_a_version_that_hubspot_has_not_fails(examine):
 
     assert code == 1
     assert failed(findings) == {"version"}
+
+
+def test_a_version_that_hubspot_gives_up_is_warned_of(examine):
+    code, findings = examine(HUBSPOT_API_VERSION="v3")
+
+    assert code == 0
+    assert findings["version"][0] == "warn"
+    assert "v3" in findings["version"][1]
 
 
 @pytest.mark.parametrize(
@@ -232,6 +260,46 @@ MISSING_SCOPES = {
     "category": "MISSING_SCOPES",
     "message": "This app hasn't been granted all required scopes to make this call.",
 }
+
+
+def test_of_an_oauth_token_it_tells_its_portal_its_time_and_what_it_lacks(examine, oauth):
+    code, findings = examine(**oauth("crm.objects.contacts.read", "crm.objects.deals.write"))
+
+    found = f"OAuth of portal {DEFAULT_PORTAL_ID}; good for 29 minutes, then refreshed"
+    assert (code, findings["token"][:2]) == (1, ("ok", found))
+    lacking = set(findings["scopes"][1].removeprefix("the token lacks ").split(", "))
+    assert {"crm.objects.contacts.write", "crm.objects.deals.read", "tickets"} < lacking
+    assert lacking.isdisjoint({"crm.objects.contacts.read", "crm.objects.deals.write"})
+    assert "connect the portal again" in findings["scopes"][2]
+    assert findings["crm_uid of deals"][0] == "warn"
+
+
+def test_a_revoked_connection_says_how_to_come_back(examine, oauth, sandbox):
+    settings = oauth("crm.objects.contacts.read")
+    sandbox.sandbox.registry.revoke(settings["HUBSPOT_REFRESH_TOKEN"])
+
+    code, findings = examine(**settings)
+
+    assert code == 1
+    assert failed(findings) == {"token"}
+    assert "expired or revoked" in findings["token"][1]
+    assert "set the HUBSPOT_REFRESH_TOKEN" in findings["token"][2]
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        ({"HUBSPOT_CLIENT_SECRET": "wrong"}, "check HUBSPOT_CLIENT_SECRET"),
+        ({"ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS is not set"),
+    ],
+    ids=str,
+)
+def test_an_app_that_is_configured_wrongly_says_what_to_mend(examine, oauth, change, advice):
+    code, findings = examine(**oauth("crm.objects.contacts.read") | change)
+
+    assert code == 1
+    assert advice in findings["token"][1]
+    assert "Mend the setting" in findings["token"][2]
 
 
 @pytest.mark.parametrize(
@@ -299,8 +367,9 @@ def test_a_new_portal_lacks_the_property_that_a_worker_makes(examine):
 def test_a_property_whose_values_are_not_unique_fails(examine, set_up, relay):
     def handler(call: Call) -> Answer:
         answer = call.pass_on()
-        if call.is_for("/deals/crm_uid"):
-            answer.body["hasUniqueValue"] = False
+        if call.method == "GET" and call.is_for("2026-09/deals"):
+            for each in answer.body["results"]:
+                each["hasUniqueValue"] = False
         return answer
 
     relay.handler = handler

@@ -279,11 +279,14 @@ def test_commands_beside_it_reach_the_same_service(checkout, service):
         *("--role", "admin", "--password", PASSWORD),
     )
     health = checkout.run("-m", "flask", "--app", "crm", "health")
+    doctor = checkout.run("-m", "flask", "--app", "crm", "hubspot", "doctor")
     line = next(each for each in read(service.output, "stdout").splitlines() if "sign in" in each)
     demo_email, _, demo_password = line.partition("sign in")[2].strip().partition(" / ")
 
     assert (created.code, created.stderr) == (0, "")
     assert health.stdout.splitlines()[-1] == "worker: up"
+    assert (doctor.code, doctor.stderr) == (0, "")
+    assert "\nok    webhook: http://localhost" in doctor.stdout
     token = service.sign_in("grace@example.com")
     assert service.get("/me", token)["data"]["role"] == "admin"
     # The one that is printed at the start was made in the same way.

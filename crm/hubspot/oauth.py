@@ -11,12 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import orjson
 import requests
 
 from crm.hubspot import transport
-from crm.hubspot.answers import error_from
-from crm.hubspot.client import Timeouts
+from crm.hubspot.answers import error_from, json_from
 from crm.hubspot.errors import (
     HubSpotAuthError,
     HubSpotError,
@@ -25,7 +23,8 @@ from crm.hubspot.errors import (
 )
 from crm.hubspot.transport import Answer
 
-TIMEOUTS = Timeouts(read=10, patience=15)
+_CONNECT, _READ, _LONGEST = 3.05, 10.0, 15.0
+"""Seconds to wait for a connection, for each piece of an answer, and for all of them."""
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _TOKEN = re.compile(r"[!-~]{1,4096}")
@@ -149,15 +148,14 @@ class OAuthApp:
 
     def _post(self, path: str, **form: str) -> Mapping[str, Any]:
         form |= {"client_id": self.client_id, "client_secret": self.client_secret}
-        address = f"{self.base_url}/oauth/{self.version}/{path}"
         request = requests.Request(
-            "POST", address, headers=transport.HEADERS | _FORM, data=form
+            "POST",
+            f"{self.base_url}/oauth/{self.version}/{path}",
+            headers=transport.HEADERS | _FORM,
+            data=form,
         ).prepare()
         answer = transport.exchange(
-            request,
-            connect=TIMEOUTS.connect,
-            read=TIMEOUTS.read,
-            until=time.monotonic() + TIMEOUTS.patience,
+            request, connect=_CONNECT, read=_READ, until=time.monotonic() + _LONGEST
         )
         if answer.status >= 300:
             raise _refusal(answer, form)
@@ -182,10 +180,7 @@ def _number(value: Any) -> int | None:
 
 
 def _object(answer: Answer) -> Mapping[str, Any]:
-    try:
-        body = orjson.loads(answer.content) if answer.content else {}
-    except orjson.JSONDecodeError as error:
-        raise HubSpotUnavailableError("HubSpot's answer was cut off or not JSON") from error
+    body = json_from(answer)
     return body if isinstance(body, dict) else {}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import requests
 
-from crm.hubspot.errors import HubSpotUnavailableError
+from crm.hubspot import transport
 
 _CONNECT, _READ = 3.05, 10.0
 
@@ -35,31 +35,20 @@ def probe(
     """Ask once, following no redirect.
 
     Raises:
-        HubSpotUnavailableError: there is no answer; the message names the error's class alone.
+        HubSpotUnavailableError: there is no answer; ``met`` says what happened.
     """
+    request = requests.Request(method, url, headers=dict(headers or {}), data=body).prepare()
     asked_at, started = datetime.now(UTC), time.monotonic()
-    try:
-        with requests.Session() as session:
-            # As in the client: neither proxies nor .netrc of the machine count.
-            session.trust_env = False
-            response = session.request(
-                method,
-                url,
-                headers=dict(headers or {}),
-                data=body,
-                timeout=(_CONNECT, _READ),
-                allow_redirects=False,
-            )
-    except (requests.RequestException, UnicodeError) as error:
-        reason = getattr(error.args[0], "reason", None) if error.args else None
-        raise HubSpotUnavailableError(type(reason or error).__name__) from error
+    answer = transport.exchange(
+        request, connect=_CONNECT, read=_READ, until=started + _CONNECT + _READ
+    )
     seconds = time.monotonic() - started
     return Answered(
-        status=response.status_code,
-        headers=response.headers,
-        body=_json(response.content),
+        status=answer.status,
+        headers=answer.headers,
+        body=_json(answer.content),
         seconds=seconds,
-        skew=_skew(response.headers.get("Date"), asked_at + timedelta(seconds=seconds / 2)),
+        skew=_skew(answer.headers.get("Date"), asked_at + timedelta(seconds=seconds / 2)),
     )
 
 

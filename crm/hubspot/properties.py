@@ -6,7 +6,7 @@ from typing import Any
 
 from crm.hubspot.answers import reading
 from crm.hubspot.client import HubSpotClient
-from crm.hubspot.errors import HubSpotConflictError, HubSpotNotFoundError
+from crm.hubspot.errors import HubSpotConflictError
 from crm.objects import ObjectType
 
 
@@ -66,18 +66,6 @@ def ensure_unique_property(
             "archive or rename it in HubSpot (Settings, Properties), then try again"
         )
     return name not in existing
-
-
-def find_uniqueness(client: HubSpotClient, object_type: ObjectType, name: str) -> bool | None:
-    """Whether the values of a property are unique; None if the portal has no such property."""
-    try:
-        body = client.call(
-            "GET", client.path("properties", object_type.name, name), repeatable=True
-        )
-    except HubSpotNotFoundError:
-        return None
-    with reading():
-        return bool(body.get("hasUniqueValue"))
 
 
 def _create(

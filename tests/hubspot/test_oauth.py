@@ -208,7 +208,7 @@ def test_nothing_is_asked_twice(oauth, sandbox, granted):
 
 
 def test_a_hubspot_that_is_down_is_unavailable(make_oauth):
-    with pytest.raises(HubSpotUnavailableError, match="ConnectionError"):
+    with pytest.raises(HubSpotUnavailableError, match="NewConnectionError"):
         make_oauth(base_url=f"http://127.0.0.1:{free_port()}").refresh("r")
 
 

@@ -1,10 +1,11 @@
 """OAuth tokens: encrypted at rest, refreshed by one process at a time, stored before use."""
 
 import base64
-import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
+import psycopg2
 import pytest
 from sqlalchemy import select, text
 
@@ -18,6 +19,7 @@ from crm.sandbox.store import Settings as SandboxSettings
 from crm.services import portals
 from crm.services.credentials import LEASE, MARGIN, OAuthTokens
 from crm.services.push import push
+from tests.hubspot.relay import Answer, Relay
 
 REFRESH = "POST /oauth/2026-09/token"
 KEY, OTHER_KEY = (base64.urlsafe_b64encode(each * 32).decode() for each in (b"k", b"o"))
@@ -226,16 +228,17 @@ def test_of_many_whose_token_is_refused_one_asks(at_once, tokens, refreshes):
     assert refreshes() == 2
 
 
-def test_while_one_refreshes_the_others_go_on_with_what_is_still_good(at_once, tokens, sandbox):
-    old = tokens.get()
+def test_while_one_refreshes_the_others_go_on_with_what_is_still_good(
+    at_once, make_tokens, refreshes
+):
+    old = make_tokens().get()
     change_row(access_expires_at=ends_in(MARGIN - 10))
-    sandbox.set_faults([{"kind": "slow", "seconds": 0.3, "match": "oauth"}])
+    one = make_tokens()
+    one._lease(one._read())
 
-    began = time.monotonic()
-    found = at_once(6, lambda tokens: (tokens.get(), time.monotonic() - began))
-
-    assert sum(token != old for token, _ in found) == 1
-    assert all(seconds < 0.3 for token, seconds in found if token == old)
+    # Without patience: nobody waits.
+    assert set(at_once(6, lambda tokens: replace(tokens, patience=0).get())) == {old}
+    assert refreshes() == 1
 
 
 def test_each_rotated_refresh_token_is_stored_for_the_next_time(
@@ -449,26 +452,25 @@ def test_push_pauses_with_the_reason_and_goes_on_with_a_new_token(
     assert portals.list_connected_portal_ids() == [portal_id]
 
 
-def test_no_transaction_is_open_while_hubspot_is_asked(app, tokens, sandbox):
-    sandbox.set_faults([{"kind": "slow", "seconds": 0.3, "match": "oauth"}])
+def test_no_transaction_is_open_while_hubspot_is_asked(make_tokens, sandbox, make_settings):
+    open_ones = []
+    given = {"access_token": "a", "refresh_token": "r", "expires_in": 1800}
 
-    def get():
-        with app.app_context():
-            tokens.get()
-            db.session.remove()
-
-    with ThreadPoolExecutor(1) as threads:
-        asking = threads.submit(get)
-        time.sleep(0.15)
-        open_ones = db.session.scalar(
-            text(
+    def handler(_):
+        with closing(psycopg2.connect(make_settings().database_url)) as watching:
+            cursor = watching.cursor()
+            cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
+                " AND state LIKE 'idle in transaction%'"
             )
-        )
-        asking.result()
+            open_ones.extend(cursor.fetchone())
+        return Answer(200, given)
 
-    assert open_ones == 0
+    with Relay(sandbox.url) as relay:
+        relay.handler = handler
+        token = make_tokens(hubspot_api_url=relay.url).get()
+
+    assert (token, open_ones) == ("a", [0])
 
 
 def test_neither_log_nor_repr_holds_a_token(tokens, sandbox, refresh_token, portal_id, caplog):
