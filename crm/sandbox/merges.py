@@ -83,6 +83,8 @@ def merge_records(
         raise invalid(f"Cannot merge the object {primary.id} with itself")
     table, now = portal.table(object_type), portal.clock.now_ms()
     properties = _merged_properties(portal, object_type, primary, other, now)
+    computed = object_type.computed or {}
+    moved = other.properties.keys() - primary.properties.keys() - computed.keys()
     _check_identities(table, properties[_MERGED_IDS])
     if portal.settings.merge_mints_new_id:
         survivor = _mint(portal, object_type, primary, other, properties, now)
@@ -105,7 +107,7 @@ def merge_records(
                 "primaryObjectId": primary.id,
                 "mergedObjectIds": [other.id],
                 "newObjectId": survivor.id,
-                "numberOfPropertiesMoved": len(other.properties.keys() - primary.properties.keys()),
+                "numberOfPropertiesMoved": len(moved),
             },
         )
     )

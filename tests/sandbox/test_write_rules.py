@@ -113,6 +113,16 @@ def test_an_update_breaks_no_condition(
     assert hubspot.patch(path, {"properties": {"fax": "1"}}).status_code == 200
 
 
+def test_a_record_that_broke_a_condition_before_may_change_elsewhere(
+    hubspot: HubSpot, rules: Any
+) -> None:
+    contact = hubspot.create("contacts", firstname="A", country="US")
+    rules(conditional=[STATE_IN_US])
+
+    path = f"{CONTACTS}/{contact['id']}"
+    assert hubspot.patch(path, {"properties": {"fax": "1"}}).status_code == 200
+
+
 @pytest.mark.parametrize("action", ["create", "upsert"])
 def test_a_traced_batch_lists_what_breaks_the_rules(
     hubspot: HubSpot, rules: Any, action: str
