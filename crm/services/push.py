@@ -6,7 +6,8 @@ mended by doing it again. No transaction is open while HubSpot is being called.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from crm.errors import ConfigError
 from crm.extensions import transaction
@@ -80,24 +81,27 @@ def push(portal_id: int) -> None:
 
 
 def _push_all(client: HubSpotClient, portal_id: int) -> None:
-    """Send level by level, or as much as there is time for and the rest in another job."""
+    """Send level by level, or as much as there is time for and the rest in another job.
+
+    The clock is looked at only once something was sent: however long the way there takes, each
+    job gets on.
+    """
     until = time.monotonic() + LONGEST_RUN
-    for object_type in OBJECT_TYPES.values():
-        _push_records(client, portal_id, object_type, until)
-    for association in ASSOCIATIONS.values():
-        _push_associations(client, portal_id, association, until)
-    if time.monotonic() > until:
-        with transaction():
-            enqueue_push(portal_id)
+    batches = chain(
+        *(_push_records(client, portal_id, each) for each in OBJECT_TYPES.values()),
+        *(_push_associations(client, portal_id, each) for each in ASSOCIATIONS.values()),
+    )
+    for _ in batches:
+        if time.monotonic() > until:
+            with transaction():
+                enqueue_push(portal_id)
+            return
 
 
-def _push_records(
-    client: HubSpotClient, portal_id: int, object_type: ObjectType, until: float
-) -> None:
+def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType) -> Iterator[None]:
+    """Send a batch for each step."""
     after = 0
-    while time.monotonic() <= until and (
-        rows := fitting(list_pending_records(portal_id, object_type, after))
-    ):
+    while rows := fitting(list_pending_records(portal_id, object_type, after)):
         after = rows[-1].id
         known = [row for row in rows if row.hs_object_id]
         new = [row for row in rows if not row.hs_object_id]
@@ -105,6 +109,7 @@ def _push_records(
             _settle(known, update_records(client, object_type, known))
         if new:
             _settle(new, upsert_records(client, portal_id, object_type, new))
+        yield
 
 
 def _settle(rows: Sequence[PendingRecord], outcome: BatchOutcome[str, HubSpotRecord]) -> None:
@@ -113,11 +118,13 @@ def _settle(rows: Sequence[PendingRecord], outcome: BatchOutcome[str, HubSpotRec
 
 
 def _push_associations(
-    client: HubSpotClient, portal_id: int, association: AssociationType, until: float
-) -> None:
+    client: HubSpotClient, portal_id: int, association: AssociationType
+) -> Iterator[None]:
+    """Send a batch for each step."""
     after = 0
-    while time.monotonic() <= until and (ids := list_pending_pairs(portal_id, association, after)):
+    while ids := list_pending_pairs(portal_id, association, after):
         after = max(ids.values())
         outcome = create_associations(client, association, list(ids))
         settle_pairs(ids, outcome)
         raise_what_may_pass(outcome)
+        yield
