@@ -10,6 +10,7 @@ from pathlib import Path
 
 from crm.sandbox.access import DEFAULT_TOKEN
 from crm.sandbox.demo import fill_with_demo_data
+from crm.sandbox.errors import HubSpotError
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.state import StateError, StateFile
 from crm.sandbox.store import DEFAULT_PORTAL_ID, Sandbox, Settings
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         _serve(SandboxServer(host=options.host, port=options.port, sandbox=sandbox), options)
-    except StateError as error:
+    except (StateError, HubSpotError) as error:
         sys.stderr.write(f"crm.sandbox: {error}\n")
         return 1
     except OSError as error:
@@ -65,7 +66,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, help="repeat the same ids and the same disorder of batch results"
     )
+    parser.add_argument(
+        "--webhook-url", metavar="URL", help="subscribe the app to everything, and send it there"
+    )
+    parser.add_argument(
+        "--webhook-setting",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="times and mischief of deliveries, such as duplicates=0.1; may be repeated",
+    )
     return parser
+
+
+def _setting(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    return name, float(value) if "." in value else int(value)
 
 
 def _port(text: str) -> int:
@@ -87,6 +104,9 @@ def _serve(server: SandboxServer, options: argparse.Namespace) -> None:
     state = StateFile(options.state, server.sandbox) if options.state else None
     if state:
         state.load()
+    server.set_delivery(**dict(options.webhook_setting))
+    if options.webhook_url:
+        server.set_webhooks(options.webhook_url)
     for portal in server.sandbox.portals.values():
         if options.demo and portal.is_empty():
             fill_with_demo_data(portal)

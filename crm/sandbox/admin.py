@@ -18,6 +18,7 @@ from crm.sandbox.object_types import get_object_type
 from crm.sandbox.payload import as_list, as_object, find_text, object_list, text_field
 from crm.sandbox.schema import ObjectType, Pipeline, Stage
 from crm.sandbox.store import Sandbox, Settings
+from crm.sandbox.webhook_tools import Tool, webhook_tools
 
 ADMIN_PREFIX = "/_sandbox"
 _MAX_SETTING = 3_600_000
@@ -27,7 +28,7 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
     """Build the admin API for a sandbox."""
     admin = Blueprint(name, __name__, url_prefix=ADMIN_PREFIX)
     views = _Views(sandbox)
-    for method, path, view in (
+    tools: tuple[Tool, ...] = (
         ("GET", "/health", views.read_health),
         ("GET", "/requests", views.list_requests),
         ("DELETE", "/requests", views.clear_requests),
@@ -38,7 +39,9 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
         ("GET", "/settings", views.read_settings),
         ("PUT", "/settings", views.change_settings),
         ("PUT", "/pipelines/<object_type>", views.replace_pipelines),
-    ):
+        *webhook_tools(sandbox),
+    )
+    for method, path, view in tools:
         admin.add_url_rule(path, view.__name__, _as_json(view), methods=[method])
     return admin
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
@@ -21,6 +21,7 @@ from crm.sandbox import (
     association_routes,
     batches,
     objects,
+    persons,
     pipelines,
     properties,
     search,
@@ -28,8 +29,11 @@ from crm.sandbox import (
 from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import HubSpotError, resource_not_found, unauthenticated
+from crm.sandbox.events import Actor, app_as_actor, person_as_actor
 from crm.sandbox.object_types import get_object_type
+from crm.sandbox.persons import make_persons_call
 from crm.sandbox.store import Sandbox
+from crm.sandbox.webhook_routes import webhooks_blueprint
 
 MAX_BODY_BYTES: Final = 20 * 1024 * 1024
 MAX_URI_LENGTH: Final = 16_000
@@ -84,7 +88,8 @@ def create_app(sandbox: Sandbox, before_requests: Sequence[BeforeRequest] = ()) 
     app.url_map.converters["dated"] = DatedVersion
     for route in ROUTES:
         _add_route(app, sandbox, route, before_requests)
-    app.register_blueprint(admin_blueprint(sandbox, name=ADMIN))
+    app.register_blueprint(_admin_blueprint(sandbox))
+    app.register_blueprint(webhooks_blueprint(sandbox, _respond))
     _add_hooks(app, sandbox)
     app.register_error_handler(HubSpotError, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)
@@ -101,7 +106,7 @@ def _add_route(
         call = _make_call(sandbox, version)
         for check in before_requests:
             check(call)
-        return _respond(_run(route, call, path))
+        return _respond(_run(route, call, path, app_as_actor(call.access.app_id)))
 
     name = f"{route.view.__module__}.{route.view.__name__}".rpartition("sandbox.")[2]
     endpoint = name.replace(".", ":")
@@ -119,13 +124,34 @@ def _add_route(
         )
 
 
-def _run(route: Route, call: Call, path: dict[str, str]) -> Answer:
+def _admin_blueprint(sandbox: Sandbox) -> Blueprint:
+    """Build the admin API, with the changes that people make."""
+    blueprint = admin_blueprint(sandbox, name=ADMIN)
+
+    def serving(route: Route) -> Callable[..., Response]:
+        def serve(portal_id: int, **path: str) -> Response:
+            call, user_id = make_persons_call(sandbox, portal_id)
+            return _respond(_run(route, call, path, person_as_actor(user_id)))
+
+        return serve
+
+    for route in persons.ROUTES:
+        blueprint.add_url_rule(
+            f"/portals/<int:portal_id>{route.path}",
+            f"persons:{route.view.__name__}",
+            serving(route),
+            methods=[route.method],
+        )
+    return blueprint
+
+
+def _run(route: Route, call: Call, path: dict[str, str], actor: Actor) -> Answer:
     """Run a view with its portal to itself; all of its changes stay, or none."""
     arguments: dict[str, Any] = {
         name: get_object_type(value) if name.endswith("_type") else value
         for name, value in path.items()
     }
-    with call.portal.lock, call.portal.journal.transaction():
+    with call.portal.lock, call.portal.acting(actor), call.portal.journal.transaction():
         return route.view(call, **arguments)
 
 

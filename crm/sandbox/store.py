@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, RLock
 from typing import Any
@@ -11,13 +12,14 @@ import orjson
 
 from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access
 from crm.sandbox.clock import Clock
-from crm.sandbox.events import Event
+from crm.sandbox.events import Actor, Audience, Event
 from crm.sandbox.faults import FaultPlan
 from crm.sandbox.journal import Journal
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
 from crm.sandbox.tables import Links, Record, RecordTable
+from crm.sandbox.webhooks import Webhooks
 
 DEFAULT_PORTAL_ID = 44021307
 
@@ -45,8 +47,15 @@ class Settings:
 class Portal:
     """One HubSpot account: its records, schema and owners; hold ``lock`` around any use."""
 
-    def __init__(self, portal_id: int, clock: Clock, settings: Settings, seed: int | None) -> None:
-        """Start with HubSpot's stock schema and no records."""
+    def __init__(
+        self,
+        portal_id: int,
+        clock: Clock,
+        settings: Settings,
+        seed: int | None,
+        audience: Audience,
+    ) -> None:
+        """Start with HubSpot's stock schema and no records; ``audience`` is told what happens."""
         self.id = portal_id
         self.clock = clock
         self.settings = settings
@@ -54,7 +63,9 @@ class Portal:
         # Not for secrets: a seed must make the same ids and the same disorder again.
         self.random = random.Random(seed)  # noqa: S311
         self.journal = Journal(self._publish)
-        self.links = Links(self.journal)
+        self.links = Links(self.journal, clock.now_ms)
+        self._audience = audience
+        self._actor: Actor | None = None
         self.owners = STOCK_OWNERS
         self.tables = {name: RecordTable(each, self.journal) for name, each in OBJECT_TYPES.items()}
         self._next_ids = dict.fromkeys(OBJECT_TYPES, _FIRST_RECORD_ID)
@@ -64,8 +75,23 @@ class Portal:
         }
         self.pipelines = {name: each.pipelines for name, each in OBJECT_TYPES.items()}
 
+    @contextmanager
+    def acting(self, actor: Actor) -> Iterator[None]:
+        """Tell the audience of what is done inside, as the actor's doing.
+
+        What is done by nobody, like loading the state or the demo data, is told to nobody. To be
+        entered with the portal locked, around the transaction.
+        """
+        self._actor, self.journal.heard = actor, self._audience.listens_to(self.id)
+        try:
+            yield
+        finally:
+            self._actor, self.journal.heard = None, False
+
     def _publish(self, events: list[Event]) -> None:
-        """Take the events of a transaction; nobody listens yet."""
+        """Hand on the events of a transaction."""
+        if self._actor:
+            self._audience.hear(self.id, self._actor, events)
 
     def table(self, object_type: ObjectType) -> RecordTable:
         """Return the records of one type."""
@@ -201,6 +227,7 @@ class Sandbox:
         self.counts = RequestCounts()
         self.apps = {DEFAULT_APP.id: DEFAULT_APP}
         self.tokens = {DEFAULT_TOKEN: Access(portal_id, DEFAULT_APP.id)}
+        self.webhooks = Webhooks(self.clock, self.apps, self._is_installed)
         self._seed = seed
         self._resets = 0
         self.portals = {portal_id: self._new_portal(portal_id)}
@@ -210,7 +237,10 @@ class Sandbox:
         return self.tokens.get(token)
 
     def reset(self) -> None:
-        """Make every portal new and empty, and forget faults and counts; settings stay."""
+        """Make every portal new and empty, and forget faults, counts and pending deliveries.
+
+        Settings stay, and so do the apps' webhook targets and subscriptions.
+        """
         before = self.portals
         self.portals = {portal_id: self._new_portal(portal_id) for portal_id in before}
         if self._seed is None:  # With a seed the same ids are wanted again.
@@ -218,11 +248,13 @@ class Sandbox:
                 portal.take_ids_after(before[portal_id])
         self.faults.replace([])
         self.counts.clear()
+        self.webhooks.clear()
         self._resets += 1
 
     def revision(self) -> tuple[int, int]:
         """Return a value that differs whenever the state may have changed."""
-        return self._resets, sum(portal.journal.commits for portal in self.portals.values())
+        commits = sum(portal.journal.commits for portal in self.portals.values())
+        return self._resets, commits + self.webhooks.changes
 
     def serialize(self) -> bytes:
         """Return all that lasts beyond this process, as JSON; each portal as of one moment."""
@@ -231,7 +263,11 @@ class Sandbox:
             with portal.lock:
                 portals.append(orjson.dumps(portal.dump(), option=orjson.OPT_NON_STR_KEYS))
         return orjson.dumps(
-            {"format": _FORMAT, "portals": [orjson.Fragment(each) for each in portals]}
+            {
+                "format": _FORMAT,
+                "portals": [orjson.Fragment(each) for each in portals],
+                "webhooks": self.webhooks.dump(),
+            }
         )
 
     def restore(self, serialized: bytes) -> None:
@@ -241,6 +277,7 @@ class Sandbox:
             if state["format"] != _FORMAT:
                 raise ValueError(f"its format is {state['format']}, not {_FORMAT}")
             portals = {each["id"]: self._load_portal(each) for each in state["portals"]}
+            self.webhooks.load(state.get("webhooks", []))
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"it is not a sandbox's state ({error!r})") from error
         strangers = {each.portal_id for each in self.tokens.values()} - portals.keys()
@@ -248,10 +285,17 @@ class Sandbox:
             raise ValueError(f"it holds the portals {sorted(portals)}, not {sorted(strangers)}")
         self.portals = portals
 
+    def _is_installed(self, app_id: int, portal_id: int) -> bool:
+        """Say whether an app is installed in a portal: a token of the app opens it."""
+        return any(
+            (each.app_id, each.portal_id) == (app_id, portal_id)
+            for each in list(self.tokens.values())
+        )
+
     def _load_portal(self, dumped: dict[str, Any]) -> Portal:
         portal = self._new_portal(dumped["id"])
         portal.load(dumped)
         return portal
 
     def _new_portal(self, portal_id: int) -> Portal:
-        return Portal(portal_id, self.clock, self.settings, self._seed)
+        return Portal(portal_id, self.clock, self.settings, self._seed, self.webhooks)

@@ -1,0 +1,173 @@
+"""What HubSpot tells apps of an event: one notification for each subscription that asks for it.
+
+Source: HubSpot docs, webhooks guide, and payloads that real integrations recorded. Ids are
+numbers here, unlike in the records of the API.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from crm.sandbox import events
+from crm.sandbox.access import App
+from crm.sandbox.clock import Clock
+from crm.sandbox.deliveries import Address, Deliveries, Notification
+from crm.sandbox.events import Actor, Event
+from crm.sandbox.object_types import ASSOCIATION_TYPES, OBJECT_TYPES
+from crm.sandbox.subscriptions import AppWebhooks, Subscription
+
+_CHANGE_FLAGS: Final = {events.CREATION: "NEW", events.DELETION: "DELETED"}
+# Those name their records by other fields; real ones carry no objectId. Live observation.
+_WITHOUT_OBJECT_ID: Final = frozenset({events.ASSOCIATION_CHANGE, events.MERGE})
+
+
+class Webhooks:
+    """The webhooks of all apps; the `Audience` of every portal."""
+
+    def __init__(
+        self, clock: Clock, apps: Mapping[int, App], is_installed: Callable[[int, int], bool]
+    ) -> None:
+        """Start without targets; ``is_installed`` says whether an app is, in a portal, by ids."""
+        self._apps = apps
+        self._is_installed = is_installed
+        self._of_apps: dict[int, AppWebhooks] = {}
+        self._event_ids: Counter[int] = Counter()
+        self.deliveries = Deliveries(clock, self._find_address)
+
+    @property
+    def changes(self) -> int:
+        """How often anything was changed, for whoever keeps the state."""
+        return sum(each.changes for each in self._of_apps.values())
+
+    def of_app(self, app_id: int) -> AppWebhooks:
+        """Return the webhooks of an app that is known."""
+        return self._of_apps.setdefault(app_id, AppWebhooks())
+
+    def listens_to(self, portal_id: int) -> bool:
+        """Say whether any app that is installed in the portal has subscriptions at work."""
+        return bool(self._listeners(portal_id))
+
+    def hear(self, portal_id: int, actor: Actor, happened: Sequence[Event]) -> None:
+        """Tell every subscriber of a transaction's events."""
+        told = _without_side_effects(happened)
+        first = self._event_ids[portal_id] + 1
+        self._event_ids[portal_id] += len(told)
+        for app_id, webhooks in self._listeners(portal_id):
+            notifications = [
+                {**common, **_describe(event, subscription, actor)}
+                for event_id, event in enumerate(told, first)
+                for subscription in webhooks.matching(OBJECT_TYPES[event.object_type], event)
+                for common in [_common(event_id, subscription, portal_id, app_id, event)]
+            ]
+            if notifications:
+                self.deliveries.add(app_id, notifications)
+
+    def clear(self) -> None:
+        """Forget what is to be delivered, and count events anew; targets and subscriptions stay."""
+        self._event_ids.clear()
+        self.deliveries.clear()
+
+    def dump(self) -> list[dict[str, Any]]:
+        """Return targets and subscriptions, for the state file."""
+        return [{"app_id": app_id, **each.dump()} for app_id, each in self._of_apps.items()]
+
+    def load(self, dumped: Sequence[Mapping[str, Any]]) -> None:
+        """Take back what `dump` gave."""
+        for each in dumped:
+            self.of_app(each["app_id"]).load(each)
+
+    def _listeners(self, portal_id: int) -> list[tuple[int, AppWebhooks]]:
+        return [
+            (app_id, each)
+            for app_id, each in list(self._of_apps.items())
+            if each.listens and self._is_installed(app_id, portal_id)
+        ]
+
+    def _find_address(self, app_id: int) -> Address | None:
+        target, app = self.of_app(app_id).target, self._apps.get(app_id)
+        if target is None or app is None:
+            return None
+        return Address(target.url, app.client_secret, target.max_concurrent_requests)
+
+
+def _without_side_effects(happened: Sequence[Event]) -> list[Event]:
+    """Leave out what HubSpot does not tell of a merge.
+
+    The merged-away records are told as deleted; the survivor's new values, and its creation
+    under a new id, are not told apart from the merge itself. Source: live observation.
+    """
+    silent: set[tuple[str, str, int]] = set()
+    for merge in happened:
+        if merge.kind == events.MERGE:
+            survivors = {merge.details["primaryObjectId"], merge.details["newObjectId"]}
+            gone = set(merge.details["mergedObjectIds"])
+            for kind, ids in (
+                (events.CREATION, survivors),
+                (events.DELETION, survivors - gone),
+                (events.PROPERTY_CHANGE, survivors | gone),
+            ):
+                silent |= {(kind, merge.object_type, each) for each in ids}
+    return [
+        each for each in happened if (each.kind, each.object_type, each.object_id) not in silent
+    ]
+
+
+def _common(
+    event_id: int, subscription: Subscription, portal_id: int, app_id: int, event: Event
+) -> Notification:
+    """Return the fields that every notification has.
+
+    ``eventId`` is counted for each portal by itself, and anew after a reset: HubSpot does not
+    promise that it is unique.
+    """
+    return {
+        "eventId": event_id,
+        "subscriptionId": subscription.id,
+        "portalId": portal_id,
+        "appId": app_id,
+        "occurredAt": event.at,
+        "subscriptionType": subscription.event_type,
+        "attemptNumber": 0,
+    }
+
+
+def _describe(event: Event, subscription: Subscription, actor: Actor) -> Notification:
+    """Return what a notification says of its event, in the classic or the generic form."""
+    by_person = actor.source == "CRM_UI"
+    about_association = event.kind == events.ASSOCIATION_CHANGE
+    described: Notification = {
+        # Associations that a person makes are told as made by a USER. Live observation.
+        "changeSource": "USER" if about_association and by_person else actor.source,
+        "sourceId": actor.source_id,
+    }
+    if event.kind not in _WITHOUT_OBJECT_ID:
+        described["objectId"] = event.object_id
+    if event.kind in _CHANGE_FLAGS:
+        described["changeFlag"] = _CHANGE_FLAGS[event.kind]
+    if subscription.is_generic:
+        described["objectTypeId"] = OBJECT_TYPES[event.object_type].type_id
+    if about_association:
+        return described | _describe_association(event.details, generic=subscription.is_generic)
+    if event.kind == events.PROPERTY_CHANGE and subscription.is_generic:
+        described["isSensitive"] = False
+    return {**described, **event.details}
+
+
+def _describe_association(details: Mapping[str, Any], *, generic: bool) -> Notification:
+    declared = ASSOCIATION_TYPES[details["associationTypeId"]]
+    from_type, to_type = OBJECT_TYPES[declared.from_type], OBJECT_TYPES[declared.to_type]
+    described: Notification = {
+        "fromObjectId": details["fromObjectId"],
+        "toObjectId": details["toObjectId"],
+        "associationRemoved": details["associationRemoved"],
+        "isPrimaryAssociation": declared.primary,
+    }
+    if generic:
+        return described | {
+            "fromObjectTypeId": from_type.type_id,
+            "toObjectTypeId": to_type.type_id,
+            "associationTypeId": declared.type_id,
+            "associationCategory": declared.category,
+        }
+    name = f"{from_type.singular}_to_{to_type.singular}".upper()
+    return {"associationType": name, **described}
