@@ -23,7 +23,7 @@ class Event:
     ``at`` is the moment in epoch milliseconds. ``details`` are the fields of HubSpot's payload that
     the kind adds: ``propertyName``, ``propertyValue``; ``primaryObjectId``, ``mergedObjectIds``,
     ``newObjectId``, ``numberOfPropertiesMoved``; ``fromObjectId``, ``toObjectId``,
-    ``associationTypeId``, ``associationRemoved``.
+    ``associationTypeId``, ``associationRemoved``, and ``toObjectType`` by its name.
     """
 
     kind: str

@@ -6,6 +6,7 @@ property is subscribed to name by name.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -269,9 +270,15 @@ def check_target_url(url: str) -> None:
         host, _port = parts.hostname or "", parts.port
     except ValueError as error:
         raise invalid(f"The targetUrl is not valid: {error}") from error
-    nearby = host.startswith("127.") or host == "::1" or "." not in host.strip("[]")
     plain = url.isascii() and url.isprintable() and " " not in url and len(url) <= _MAX_URL_LENGTH
     if not plain or not host or parts.username or parts.password or parts.fragment:
         raise invalid("The targetUrl is not valid")
-    if parts.scheme != "https" and not (parts.scheme == "http" and nearby):
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_nearby(host)):
         raise invalid("The targetUrl must use https")
+
+
+def _is_nearby(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return "." not in host

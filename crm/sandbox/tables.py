@@ -247,6 +247,7 @@ class Links:
             details = {
                 "fromObjectId": source.id,
                 "toObjectId": target.id,
+                "toObjectType": target.object_type,
                 "associationTypeId": type_id,
                 "associationRemoved": type_id in before,
             }

@@ -49,7 +49,8 @@ def webhooks_blueprint(sandbox: Sandbox, respond: Respond) -> Blueprint:
 
     def serving(view: View) -> Callable[..., Response]:
         def serve(app_id: int, **path: str) -> Response:
-            if not hmac.compare_digest(request.args.get("hapikey", ""), DEVELOPER_API_KEY):
+            key = request.args.get("hapikey", "").encode()
+            if not hmac.compare_digest(key, DEVELOPER_API_KEY.encode()):
                 raise unauthenticated()
             if app_id not in sandbox.apps:
                 raise resource_not_found()

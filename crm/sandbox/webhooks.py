@@ -19,6 +19,7 @@ from crm.sandbox.subscriptions import AppWebhooks, Subscription
 _CHANGE_FLAGS: Final = {events.CREATION: "NEW", events.DELETION: "DELETED"}
 # Those name their records by other fields; real ones carry no objectId. Live observation.
 _WITHOUT_OBJECT_ID: Final = frozenset({events.ASSOCIATION_CHANGE, events.MERGE})
+_SILENT_IN_MERGES: Final = frozenset({events.CREATION, events.DELETION, events.PROPERTY_CHANGE})
 
 
 class Webhooks:
@@ -49,7 +50,7 @@ class Webhooks:
 
     def hear(self, portal_id: int, actor: Actor, happened: Sequence[Event]) -> None:
         """Tell every subscriber of a transaction's events."""
-        told = _without_side_effects(happened)
+        told = _as_told(happened)
         first = self._event_ids[portal_id] + 1
         self._event_ids[portal_id] += len(told)
         for app_id, webhooks in self._listeners(portal_id):
@@ -90,26 +91,25 @@ class Webhooks:
         return Address(target.url, app.client_secret, target.max_concurrent_requests)
 
 
-def _without_side_effects(happened: Sequence[Event]) -> list[Event]:
-    """Leave out what HubSpot does not tell of a merge.
+def _as_told(happened: Sequence[Event]) -> list[Event]:
+    """Tell a merge as HubSpot does: the record that was merged away is deleted, and that is all.
 
-    The merged-away records are told as deleted; the survivor's new values, and its creation
-    under a new id, are not told apart from the merge itself. Source: live observation.
+    The survivor's new values are not told, nor its creation when it has a new id. Source: live
+    observation (amp-labs/connectors#3487).
     """
-    silent: set[tuple[str, str, int]] = set()
-    for merge in happened:
-        if merge.kind == events.MERGE:
-            survivors = {merge.details["primaryObjectId"], merge.details["newObjectId"]}
-            gone = set(merge.details["mergedObjectIds"])
-            for kind, ids in (
-                (events.CREATION, survivors),
-                (events.DELETION, survivors - gone),
-                (events.PROPERTY_CHANGE, survivors | gone),
-            ):
-                silent |= {(kind, merge.object_type, each) for each in ids}
-    return [
-        each for each in happened if (each.kind, each.object_type, each.object_id) not in silent
-    ]
+    told = list(happened)
+    for merge in [each for each in happened if each.kind == events.MERGE]:
+        gone = merge.details["mergedObjectIds"]
+        involved = {merge.details["primaryObjectId"], merge.details["newObjectId"], *gone}
+        told = [
+            each
+            for each in told
+            if each.kind not in _SILENT_IN_MERGES
+            or each.object_type != merge.object_type
+            or each.object_id not in involved
+        ]
+        told += [Event(events.DELETION, merge.object_type, each, merge.at) for each in gone]
+    return told
 
 
 def _common(
@@ -147,27 +147,29 @@ def _describe(event: Event, subscription: Subscription, actor: Actor) -> Notific
     if subscription.is_generic:
         described["objectTypeId"] = OBJECT_TYPES[event.object_type].type_id
     if about_association:
-        return described | _describe_association(event.details, generic=subscription.is_generic)
+        return described | _describe_association(event, generic=subscription.is_generic)
     if event.kind == events.PROPERTY_CHANGE and subscription.is_generic:
         described["isSensitive"] = False
     return {**described, **event.details}
 
 
-def _describe_association(details: Mapping[str, Any], *, generic: bool) -> Notification:
-    declared = ASSOCIATION_TYPES[details["associationTypeId"]]
-    from_type, to_type = OBJECT_TYPES[declared.from_type], OBJECT_TYPES[declared.to_type]
+def _describe_association(event: Event, *, generic: bool) -> Notification:
+    details, type_id = event.details, event.details["associationTypeId"]
+    from_type, to_type = OBJECT_TYPES[event.object_type], OBJECT_TYPES[details["toObjectType"]]
+    # What HubSpot does not define is a label of the portal's own.
+    declared = ASSOCIATION_TYPES.get(type_id)
     described: Notification = {
         "fromObjectId": details["fromObjectId"],
         "toObjectId": details["toObjectId"],
         "associationRemoved": details["associationRemoved"],
-        "isPrimaryAssociation": declared.primary,
+        "isPrimaryAssociation": declared is not None and declared.primary,
     }
     if generic:
         return described | {
             "fromObjectTypeId": from_type.type_id,
             "toObjectTypeId": to_type.type_id,
-            "associationTypeId": declared.type_id,
-            "associationCategory": declared.category,
+            "associationTypeId": type_id,
+            "associationCategory": declared.category if declared else "USER_DEFINED",
         }
     name = f"{from_type.singular}_to_{to_type.singular}".upper()
     return {"associationType": name, **described}

@@ -213,7 +213,7 @@ def test_no_event_is_even_made_while_nobody_is_subscribed(
     assert sandbox.flush_webhooks()["counts"]["events"] == 0
 
 
-def test_a_merge_is_told_without_the_changes_that_it_consists_of(
+def test_a_merge_is_told_with_the_deletion_of_what_was_merged_away_and_nothing_else(
     sandbox: SandboxServer, receiver: Receiver
 ) -> None:
     (portal,) = sandbox.sandbox.portals.values()
@@ -221,7 +221,7 @@ def test_a_merge_is_told_without_the_changes_that_it_consists_of(
 
     assert [
         (each["subscriptionType"], each.get("objectId")) for each in told(sandbox, receiver)
-    ] == [("contact.deletion", 2), ("contact.merge", None)]
+    ] == [("contact.merge", None), ("contact.deletion", 2)]
 
 
 def emit_merge(portal: Portal) -> None:
@@ -237,7 +237,6 @@ def emit_merge(portal: Portal) -> None:
             events.Event(events.CREATION, "contacts", 3, 0),
             events.Event(events.PROPERTY_CHANGE, "contacts", 3, 0, {"propertyName": "phone"}),
             events.Event(events.DELETION, "contacts", 1, 0),
-            events.Event(events.DELETION, "contacts", 2, 0),
             events.Event(events.MERGE, "contacts", 3, 0, merge),
         ):
             portal.journal.emit(event)
