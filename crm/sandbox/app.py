@@ -30,6 +30,7 @@ from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import HubSpotError, resource_not_found, unauthenticated
 from crm.sandbox.events import Actor, app_as_actor, person_as_actor
+from crm.sandbox.journal_routes import journal_blueprint
 from crm.sandbox.object_types import get_object_type
 from crm.sandbox.persons import make_persons_call
 from crm.sandbox.store import Sandbox
@@ -90,6 +91,7 @@ def create_app(sandbox: Sandbox, before_requests: Sequence[BeforeRequest] = ()) 
         _add_route(app, sandbox, route, before_requests)
     app.register_blueprint(_admin_blueprint(sandbox))
     app.register_blueprint(webhooks_blueprint(sandbox, _respond))
+    app.register_blueprint(journal_blueprint(sandbox, _respond))
     _add_hooks(app, sandbox)
     app.register_error_handler(HubSpotError, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)

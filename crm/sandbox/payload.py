@@ -6,6 +6,8 @@ expected, refuses objects and lists there, and ignores fields that it does not k
 
 from typing import Any, TypeAlias
 
+import orjson
+
 from crm.sandbox.errors import invalid, invalid_json, missing_fields
 
 JSONObject: TypeAlias = dict[str, Any]
@@ -23,6 +25,14 @@ def as_object(value: object) -> JSONObject:
     if not isinstance(value, dict):
         raise _wrong_kind(value, "java.util.LinkedHashMap")
     return value
+
+
+def json_object(body: bytes) -> JSONObject:
+    """Return the JSON object that a body is, whatever its content type says."""
+    try:
+        return as_object(orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise invalid_json(error.msg, error.lineno, error.colno) from error
 
 
 def as_list(value: object) -> list[Any]:

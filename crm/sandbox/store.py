@@ -277,7 +277,8 @@ class Sandbox:
             if state["format"] != _FORMAT:
                 raise ValueError(f"its format is {state['format']}, not {_FORMAT}")
             portals = {each["id"]: self._load_portal(each) for each in state["portals"]}
-            self.webhooks.load(state.get("webhooks", []))
+            if "webhooks" in state:
+                self.webhooks.load(state["webhooks"])
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"it is not a sandbox's state ({error!r})") from error
         strangers = {each.portal_id for each in self.tokens.values()} - portals.keys()

@@ -8,7 +8,6 @@ import hmac
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-import orjson
 from flask import Blueprint, Response, request
 
 from crm.sandbox.calls import Answer
@@ -19,6 +18,7 @@ from crm.sandbox.payload import (
     as_object,
     batch_inputs,
     find_text,
+    json_object,
     text_field,
     whole_number,
 )
@@ -189,7 +189,4 @@ def _unknown_subscription(subscription_id: str) -> dict[str, Any]:
 def _json() -> JSONObject:
     if not request.is_json:
         raise HubSpotError(415, "HTTP 415 Unsupported Media Type")
-    try:
-        return as_object(orjson.loads(request.get_data()))
-    except orjson.JSONDecodeError as error:
-        raise invalid_json(error.msg, error.lineno, error.colno) from error
+    return json_object(request.get_data())

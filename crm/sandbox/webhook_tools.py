@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-import orjson
 from flask import request
 
 from crm.sandbox.access import DEFAULT_APP
-from crm.sandbox.errors import HubSpotError, invalid, resource_not_found
-from crm.sandbox.payload import as_object, object_list
+from crm.sandbox.errors import invalid, resource_not_found
+from crm.sandbox.payload import json_object, object_list
 from crm.sandbox.store import Sandbox
 from crm.sandbox.subscriptions import DEFAULT_CONCURRENCY, check_target_url, every_subscription
 from crm.sandbox.webhook_routes import read_subscription
@@ -80,7 +79,7 @@ class _Views:
         }
 
     def replace_webhooks(self) -> dict[str, Any]:
-        body = _json()
+        body = json_object(request.get_data())
         target_url, app_id = body.get("targetUrl"), body.get("appId", DEFAULT_APP.id)
         if target_url is not None and not isinstance(target_url, str):
             raise invalid("The targetUrl must be text, or null for no webhooks")
@@ -103,13 +102,5 @@ class _Views:
         return asdict(self._deliveries.settings)
 
     def change_delivery_settings(self) -> dict[str, Any]:
-        self._deliveries.configure(_json())
+        self._deliveries.configure(json_object(request.get_data()))
         return self.read_delivery_settings()
-
-
-def _json() -> dict[str, Any]:
-    """Return the request's JSON object, whatever its content type says."""
-    try:
-        return as_object(orjson.loads(request.get_data()))
-    except orjson.JSONDecodeError as error:
-        raise HubSpotError(400, f"not JSON: {error}") from error

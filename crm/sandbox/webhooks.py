@@ -15,6 +15,7 @@ from crm.sandbox.deliveries import Address, Deliveries, Notification
 from crm.sandbox.events import Actor, Event
 from crm.sandbox.object_types import ASSOCIATION_TYPES, OBJECT_TYPES
 from crm.sandbox.subscriptions import AppWebhooks, Subscription
+from crm.sandbox.webhooks_journal import WebhooksJournal
 
 _CHANGE_FLAGS: Final = {events.CREATION: "NEW", events.DELETION: "DELETED"}
 # Those name their records by other fields; real ones carry no objectId. Live observation.
@@ -34,11 +35,12 @@ class Webhooks:
         self._of_apps: dict[int, AppWebhooks] = {}
         self._event_ids: Counter[int] = Counter()
         self.deliveries = Deliveries(clock, self._find_address)
+        self.journal = WebhooksJournal(clock)
 
     @property
     def changes(self) -> int:
         """How often anything was changed, for whoever keeps the state."""
-        return sum(each.changes for each in self._of_apps.values())
+        return self.journal.changes + sum(each.changes for each in self._of_apps.values())
 
     def of_app(self, app_id: int) -> AppWebhooks:
         """Return the webhooks of an app that is known."""
@@ -46,11 +48,12 @@ class Webhooks:
 
     def listens_to(self, portal_id: int) -> bool:
         """Say whether any app that is installed in the portal has subscriptions at work."""
-        return bool(self._listeners(portal_id))
+        return bool(self._listeners(portal_id) or self._readers(portal_id))
 
     def hear(self, portal_id: int, actor: Actor, happened: Sequence[Event]) -> None:
         """Tell every subscriber of a transaction's events."""
         told = _as_told(happened)
+        self.journal.hear(portal_id, self._readers(portal_id), told)
         first = self._event_ids[portal_id] + 1
         self._event_ids[portal_id] += len(told)
         for app_id, webhooks in self._listeners(portal_id):
@@ -67,15 +70,18 @@ class Webhooks:
         """Forget what is to be delivered, and count events anew; targets and subscriptions stay."""
         self._event_ids.clear()
         self.deliveries.clear()
+        self.journal.clear()
 
-    def dump(self) -> list[dict[str, Any]]:
+    def dump(self) -> dict[str, Any]:
         """Return targets and subscriptions, for the state file."""
-        return [{"app_id": app_id, **each.dump()} for app_id, each in self._of_apps.items()]
+        apps = [{"app_id": app_id, **each.dump()} for app_id, each in self._of_apps.items()]
+        return {"apps": apps, "journal": self.journal.dump()}
 
-    def load(self, dumped: Sequence[Mapping[str, Any]]) -> None:
+    def load(self, dumped: Mapping[str, Any]) -> None:
         """Take back what `dump` gave."""
-        for each in dumped:
+        for each in dumped["apps"]:
             self.of_app(each["app_id"]).load(each)
+        self.journal.load(dumped["journal"])
 
     def _listeners(self, portal_id: int) -> list[tuple[int, AppWebhooks]]:
         return [
@@ -83,6 +89,11 @@ class Webhooks:
             for app_id, each in list(self._of_apps.items())
             if each.listens and self._is_installed(app_id, portal_id)
         ]
+
+    def _readers(self, portal_id: int) -> list[int]:
+        """Return the apps that find the portal's events in their journal."""
+        app_ids = self.journal.apps_listening_to(portal_id)
+        return [each for each in app_ids if self._is_installed(each, portal_id)]
 
     def _find_address(self, app_id: int) -> Address | None:
         target, app = self.of_app(app_id).target, self._apps.get(app_id)
