@@ -243,18 +243,19 @@ def every_subscription() -> list[Subscription]:
 
     As in HubSpot, a property that is made later needs a subscription of its own.
     """
-    wanted = [
-        make_subscription(f"{each.singular}.{kind}", active=True)
+    whole = [
+        f"{each.singular}.{kind}"
         for each in OBJECT_TYPES.values()
-        for kind in _KINDS
+        for kind in (*_KINDS, events.PRIVACY_DELETION)
         if kind != events.PROPERTY_CHANGE
     ]
-    wanted.append(make_subscription("contact.privacyDeletion", active=True))
+    wanted = [make_subscription(each, active=True) for each in whole if each in EVENT_TYPES]
     wanted += [
-        make_subscription(f"{each.singular}.{events.PROPERTY_CHANGE}", declared.name, active=True)
+        make_subscription(event_type, declared.name, active=True)
         for each in OBJECT_TYPES.values()
+        for event_type in [f"{each.singular}.{events.PROPERTY_CHANGE}"]
         for declared in each.properties
-        if declared.name not in NOT_SUBSCRIBABLE
+        if event_type in EVENT_TYPES and declared.name not in NOT_SUBSCRIBABLE
     ]
     return wanted
 

@@ -18,6 +18,7 @@ import requests
 from crm.sandbox import SandboxServer
 
 from .client import OBJECTS, HubSpot
+from .receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
 
@@ -299,6 +300,8 @@ def test_help_tells_all_options() -> None:
         "index-lag-ms",
         "portal-id",
         "seed",
+        "webhook-url",
+        "webhook-setting",
     ):
         assert f"--{option}" in output
 
@@ -317,3 +320,30 @@ def test_a_process_says_when_it_is_up_and_serves_on_the_asked_port() -> None:
     with client.session:
         assert client.get("/account-info/v3/details").json()["portalId"] == 77
     process.end()
+
+
+def test_a_process_sends_webhooks_where_and_how_its_options_say() -> None:
+    with Receiver() as receiver:
+        options = ("--webhook-url", receiver.url, "--webhook-setting", "duplicates=1.0")
+        process = Process("--port", "0", "--demo", *options)
+        url = process.url()
+        add_contact(url, "ada@example.com")
+        requests.post(f"{url}/_sandbox/deliveries/flush", timeout=10)
+        assert process.end() == (0, "")
+
+    assert receiver.types() == ["contact.creation"] * 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--webhook-setting", "luck=1"),
+        ("--webhook-url", "http://example.com/"),
+    ],
+)
+def test_webhook_options_that_cannot_be_are_one_clear_line(options: tuple[str, str]) -> None:
+    code, errors = Process("--port", "0", *options).wait()
+
+    assert code == 1
+    assert errors.startswith("crm.sandbox: The")
+    assert errors.count("\n") == 1

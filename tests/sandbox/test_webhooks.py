@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer, events
 from crm.sandbox.access import DEFAULT_APP, Access, App
 from crm.sandbox.clock import DAY_MS
+from crm.sandbox.demo import fill_with_demo_data
 from crm.sandbox.signatures import sign_v1, sign_v3
 from crm.sandbox.store import Portal
 
@@ -194,9 +195,11 @@ def test_nothing_is_told_of_a_write_that_is_refused(
 
 
 def test_nothing_is_told_of_demo_data_and_of_a_loaded_state(
-    sandbox: SandboxServer, receiver: Receiver
+    sandbox: SandboxServer, hubspot: HubSpot, receiver: Receiver
 ) -> None:
-    sandbox.reset(demo=True)
+    hubspot.create("contacts", firstname="A")
+    told(sandbox, receiver)
+    fill_with_demo_data(*sandbox.sandbox.portals.values())
     sandbox.sandbox.restore(sandbox.sandbox.serialize())
 
     assert told(sandbox, receiver) == []
@@ -264,8 +267,6 @@ def test_a_delivery_carries_both_signatures_of_its_exact_bytes_and_url(
 def test_a_delivery_holds_a_hundred_events_at_most(
     sandbox: SandboxServer, hubspot: HubSpot, receiver: Receiver
 ) -> None:
-    sandbox.stop()
-    sandbox.start()
     release = threading.Event()
     receiver.answer = lambda _: 204 if release.wait(5) else 500
     for _ in range(25):
@@ -383,7 +384,7 @@ def first_failure(sandbox: SandboxServer) -> dict[str, Any]:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -400,19 +401,28 @@ def test_the_retries_can_be_pressed_together(
     wait_until(lambda: sandbox.flush_webhooks()["counts"]["abandoned"] == 1)
 
 
-def test_a_target_that_hangs_is_left_after_its_time_and_holds_up_nobody(
-    sandbox: SandboxServer, hubspot: HubSpot, receiver: Receiver
+def test_a_target_that_hangs_is_left_after_its_time(
+    sandbox: SandboxServer, hubspot: HubSpot
 ) -> None:
     sandbox.set_delivery(timeout_ms=100)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         sandbox.set_webhooks(f"http://127.0.0.1:{silent.getsockname()[1]}/")
-        started = time.monotonic()
         hubspot.create("contacts", firstname="A")
-        assert time.monotonic() - started < 0.1
         report = first_failure(sandbox)
 
     assert report["recent"][0]["error"] == "timed out"
     assert report["pending"] == 1
+
+
+def test_a_target_that_hangs_holds_up_nobody(sandbox: SandboxServer, hubspot: HubSpot) -> None:
+    sandbox.set_delivery(timeout_ms=60_000)
+    deliveries = sandbox.sandbox.webhooks.deliveries
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sandbox.set_webhooks(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        for number in range(1, 4):
+            hubspot.create("contacts", firstname="A")
+            wait_until(lambda flights=number: deliveries.report()["in_flight"] == flights)
+        deliveries.clear()
 
 
 def test_a_target_that_trickles_is_cut_too(sandbox: SandboxServer, hubspot: HubSpot) -> None:
@@ -424,7 +434,7 @@ def test_a_target_that_trickles_is_cut_too(sandbox: SandboxServer, hubspot: HubS
             with connection:
                 connection.sendall(b"HTTP/1.1 200 OK\r\n")
                 try:
-                    for _ in range(100):
+                    for _ in range(500):
                         connection.sendall(b"X-Slow: 1\r\n")
                         time.sleep(0.03)
                 except OSError:
@@ -436,7 +446,7 @@ def test_a_target_that_trickles_is_cut_too(sandbox: SandboxServer, hubspot: HubS
         started = time.monotonic()
         hubspot.create("contacts", firstname="A")
         report = first_failure(sandbox)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
         thread.join()
 
     assert report["recent"][0]["error"] == "timed out"
@@ -480,7 +490,7 @@ def test_a_stop_is_quick_and_what_was_under_way_comes_after_the_start() -> None:
         wait_until(lambda: server.sandbox.webhooks.deliveries.report()["in_flight"] == 1)
         started = time.monotonic()
         server.stop()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 3  # The target's time is five seconds.
         assert server.flush_webhooks()["pending"] == 1
 
         server.set_webhooks(receiver.url)
@@ -568,6 +578,14 @@ def test_loss_loses_some_for_good(
     assert arrivals(sandbox, hubspot, receiver) == order != again
     counts = sandbox.flush_webhooks()["counts"]
     assert counts["lost"] + counts["delivered"] == counts["events"] == 90
+
+
+def test_what_waited_is_flushed_in_its_order(
+    sandbox: SandboxServer, hubspot: HubSpot, receiver: Receiver
+) -> None:
+    sandbox.set_delivery(delay=1)
+
+    assert arrivals(sandbox, hubspot, receiver) == list(range(30))
 
 
 def test_a_delay_holds_an_event_back_until_the_clock_has_passed_it(
