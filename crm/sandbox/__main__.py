@@ -15,6 +15,7 @@ from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
 from crm.sandbox.clock import LAST_MOMENT, parse_moment
 from crm.sandbox.demo import fill_with_demo_data
+from crm.sandbox.errors import HubSpotError
 from crm.sandbox.faults import FaultError, parse_fault
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.state import StateError, StateFile
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sandbox.clock.freeze()
     try:
         _serve(SandboxServer(host=options.host, port=options.port, sandbox=sandbox), options)
-    except StateError as error:
+    except (StateError, HubSpotError) as error:
         sys.stderr.write(f"crm.sandbox: {error}\n")
         return 1
     except OSError as error:
@@ -121,6 +122,17 @@ def _parser() -> argparse.ArgumentParser:
         help="trouble from the start, such as status=503,probability=0.1,seed=7,match=POST or "
         "slow,seconds=2; may be given several times",
     )
+    parser.add_argument(
+        "--webhook-url", metavar="URL", help="subscribe the app to everything, and send it there"
+    )
+    parser.add_argument(
+        "--webhook-setting",
+        type=_setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="times and mischief of deliveries, such as duplicates=0.1; may be repeated",
+    )
     return parser
 
 
@@ -128,6 +140,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without the usage."""
         self.exit(2, f"crm.sandbox: {message}\n")
+
+
+def _setting(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    return name, float(value) if "." in value else int(value)
 
 
 def _port(text: str) -> int:
@@ -169,6 +186,9 @@ def _serve(server: SandboxServer, options: argparse.Namespace) -> None:
     state = StateFile(options.state, server.sandbox) if options.state else None
     if state:
         state.load()
+    server.set_delivery(**dict(options.webhook_setting))
+    if options.webhook_url:
+        server.set_webhooks(options.webhook_url)
     for portal in server.sandbox.portals.values():
         if options.demo and portal.is_empty():
             fill_with_demo_data(portal)

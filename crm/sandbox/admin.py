@@ -27,6 +27,7 @@ from crm.sandbox.payload import (
 from crm.sandbox.schema import ObjectType, Pipeline, Stage
 from crm.sandbox.serving_tools import Tool, serving_tools
 from crm.sandbox.store import Sandbox, Settings
+from crm.sandbox.webhook_tools import webhook_tools
 from crm.sandbox.write_rules import read_write_rules
 
 ADMIN_PREFIX = "/_sandbox"
@@ -51,6 +52,7 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
         ("PUT", "/rules/<object_type>", views.replace_write_rules),
         *access_routes(sandbox),
         *serving_tools(sandbox),
+        *webhook_tools(sandbox),
     ]
     for method, path, view in tools:
         admin.add_url_rule(path, view.__name__, _as_json(view), methods=[method])

@@ -6,12 +6,12 @@ locked and in one transaction, so that a refusal leaves nothing behind.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from flask import Flask, Response, g, request
+from flask import Blueprint, Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
@@ -23,6 +23,7 @@ from crm.sandbox import (
     labels,
     merges,
     objects,
+    persons,
     pipeline_writes,
     pipelines,
     properties,
@@ -32,15 +33,18 @@ from crm.sandbox import (
 from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import HubSpotError, resource_not_found, token_expired, unauthenticated
-from crm.sandbox.events import app_as_actor
+from crm.sandbox.events import Actor, app_as_actor, person_as_actor
+from crm.sandbox.journal_routes import journal_blueprint
 from crm.sandbox.limits import find_kind
 from crm.sandbox.oauth import VERSIONS as OAUTH_VERSIONS
 from crm.sandbox.oauth import oauth_blueprint
 from crm.sandbox.object_types import get_object_type
+from crm.sandbox.persons import make_persons_call
 from crm.sandbox.request_log import CORRELATION_HEADER, EXCHANGE, Exchange
 from crm.sandbox.schema import ObjectType
 from crm.sandbox.scopes import RULES, check_scopes, find_action
 from crm.sandbox.store import Sandbox
+from crm.sandbox.webhook_routes import webhooks_blueprint
 
 MAX_BODY_BYTES: Final = 20 * 1024 * 1024
 MAX_URI_LENGTH: Final = 16_000
@@ -111,7 +115,9 @@ def create_app(sandbox: Sandbox) -> Flask:
     for route in ROUTES:
         _add_route(app, sandbox, route)
     app.register_blueprint(oauth_blueprint(sandbox))
-    app.register_blueprint(admin_blueprint(sandbox, name=ADMIN))
+    app.register_blueprint(_admin_blueprint(sandbox))
+    app.register_blueprint(webhooks_blueprint(sandbox, _respond))
+    app.register_blueprint(journal_blueprint(sandbox, _respond))
     _add_hooks(app)
     app.register_error_handler(HubSpotError, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)
@@ -130,7 +136,7 @@ def _add_route(app: Flask, sandbox: Sandbox, route: Route) -> None:
         arguments = _read_path(path)
         types = [each.name for each in arguments.values() if isinstance(each, ObjectType)]
         check_scopes(call.access, rule(action, types))
-        return _respond(_run(route, call, arguments))
+        return _respond(_run(route, call, arguments, app_as_actor(call.access.app_id)))
 
     name = f"{route.view.__module__}.{route.view.__name__}".rpartition("sandbox.")[2]
     endpoint = name.replace(".", ":")
@@ -157,10 +163,30 @@ def _read_path(path: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _run(route: Route, call: Call, arguments: dict[str, Any]) -> Answer:
+def _admin_blueprint(sandbox: Sandbox) -> Blueprint:
+    """Build the admin API, with the changes that people make."""
+    blueprint = admin_blueprint(sandbox, name=ADMIN)
+
+    def serving(route: Route) -> Callable[..., Response]:
+        def serve(portal_id: int, **path: str) -> Response:
+            call, user_id = make_persons_call(sandbox, portal_id)
+            return _respond(_run(route, call, _read_path(path), person_as_actor(user_id)))
+
+        return serve
+
+    for route in persons.ROUTES:
+        blueprint.add_url_rule(
+            f"/portals/<int:portal_id>{route.path}",
+            f"persons:{route.view.__name__}",
+            serving(route),
+            methods=[route.method],
+        )
+    return blueprint
+
+
+def _run(route: Route, call: Call, arguments: dict[str, Any], actor: Actor) -> Answer:
     """Run a view with its portal to itself; all of its changes stay, or none."""
-    with call.portal.lock, call.portal.journal.transaction():
-        call.portal.journal.actor = app_as_actor(call.access.app_id)
+    with call.portal.lock, call.portal.acting(actor), call.portal.journal.transaction():
         return route.view(call, **arguments)
 
 

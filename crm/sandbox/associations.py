@@ -62,7 +62,10 @@ def replace_types(
     portal: Portal, source: Ref, target: Ref, types: Sequence[AssociationType]
 ) -> None:
     """Make the given types the only ones between two records, the unlabelled one apart."""
-    dissociate(portal, source, target)
+    present = portal.links.targets(source, target.object_type).get(target.id, ())
+    for each in type_ids_to_types(portal, present):
+        if each.label is not None and each not in types:
+            _drop(portal, source, target, each)
     associate(portal, source, target, types)
 
 

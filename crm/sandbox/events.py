@@ -3,9 +3,9 @@
 Changes emit events as they are made; a transaction that is undone takes its events along.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 CREATION: Final = "creation"
 DELETION: Final = "deletion"
@@ -23,7 +23,7 @@ class Event:
     ``at`` is the moment in epoch milliseconds. ``details`` are the fields of HubSpot's payload that
     the kind adds: ``propertyName``, ``propertyValue``; ``primaryObjectId``, ``mergedObjectIds``,
     ``newObjectId``, ``numberOfPropertiesMoved``; ``fromObjectId``, ``toObjectId``,
-    ``associationTypeId``, ``associationRemoved``.
+    ``associationTypeId``, ``associationRemoved``, and ``toObjectType`` by its name.
     """
 
     kind: str
@@ -49,3 +49,13 @@ def app_as_actor(app_id: int) -> Actor:
 def person_as_actor(user_id: int) -> Actor:
     """Return the actor of a change that somebody makes in HubSpot's own screens."""
     return Actor("CRM_UI", f"userId:{user_id}")
+
+
+class Audience(Protocol):
+    """Whoever is told of a portal's events."""
+
+    def listens_to(self, portal_id: int) -> bool:
+        """Say whether anybody wants to hear of the portal: if not, events are not even made."""
+
+    def hear(self, portal_id: int, actor: Actor, events: Sequence[Event]) -> None:
+        """Take the events of a transaction that stays; called with the portal locked."""

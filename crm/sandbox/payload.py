@@ -35,6 +35,14 @@ def as_object(value: object) -> JSONObject:
     return value
 
 
+def json_object(body: bytes) -> JSONObject:
+    """Return the JSON object that a body is, whatever its content type says."""
+    try:
+        return as_object(orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise invalid_json(error.msg, error.lineno, error.colno) from error
+
+
 def as_list(value: object) -> list[Any]:
     """Return a JSON array."""
     if not isinstance(value, list):

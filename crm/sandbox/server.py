@@ -7,6 +7,7 @@ from crm.sandbox.admin import reset_sandbox
 from crm.sandbox.app import create_app
 from crm.sandbox.gateway import Gateway
 from crm.sandbox.store import DEFAULT_PORTAL_ID, Sandbox, Settings
+from crm.sandbox.webhook_tools import set_webhooks
 from crm.sandbox.wire import Listener
 
 
@@ -54,12 +55,14 @@ class SandboxServer:
         self._listener = Listener((self._host, self._port), self._app)
         self._port = self._listener.server_address[1]
         threading.Thread(target=self._listener.serve_forever, args=(0.02,), daemon=True).start()
+        self.sandbox.webhooks.deliveries.start()
 
     def stop(self) -> None:
         """Stop listening and cut every open connection; the state stays."""
         if self._listener:
             self._listener.close()
             self._listener = None
+            self.sandbox.webhooks.deliveries.stop()
 
     def reset(self, demo: bool = False) -> None:
         """Make the sandbox new and empty, or with the demo data; faults and counts go too."""
@@ -90,6 +93,22 @@ class SandboxServer:
     def set_faults(self, faults: list[dict[str, Any]]) -> None:
         """Put these faults in force instead of the present ones; see `Fault` for their fields."""
         self.sandbox.faults.replace(faults)
+
+    def set_webhooks(self, target_url: str | None, subscriptions: Any = "all") -> None:
+        """Send the app's webhooks to a URL; None ends them.
+
+        ``subscriptions`` may be a list of HubSpot's subscription objects. Raises HubSpotError for
+        what HubSpot would not accept.
+        """
+        set_webhooks(self.sandbox, target_url, subscriptions)
+
+    def flush_webhooks(self) -> dict[str, Any]:
+        """Deliver all that is pending, wait for it, and return the report of deliveries."""
+        return self.sandbox.webhooks.deliveries.flush()
+
+    def set_delivery(self, **settings: Any) -> None:
+        """Set mischief and times of deliveries; see `DeliverySettings` for the names."""
+        self.sandbox.webhooks.deliveries.configure(settings)
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,7 +1,8 @@
 """The sandbox's whole state: portals, the tokens that open them, faults, settings and counters."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock, RLock
 from typing import Any
@@ -10,7 +11,7 @@ import orjson
 
 from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access, App, Registry
 from crm.sandbox.clock import Clock
-from crm.sandbox.events import Event
+from crm.sandbox.events import Actor, Audience, Event
 from crm.sandbox.faults import FaultPlan
 from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
 from crm.sandbox.limits import TIERS, Limits, LimitSettings
@@ -21,6 +22,7 @@ from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
 from crm.sandbox.setup import Setup
 from crm.sandbox.spellings import Spellings
 from crm.sandbox.tables import Links, Record, RecordTable
+from crm.sandbox.webhooks import Webhooks
 
 DEFAULT_PORTAL_ID = 44021307
 
@@ -56,8 +58,15 @@ class Settings(LimitSettings):
 class Portal:
     """One HubSpot account: its records, schema and owners; hold ``lock`` around any use."""
 
-    def __init__(self, portal_id: int, clock: Clock, settings: Settings, seed: int | None) -> None:
-        """Start with HubSpot's stock schema and no records."""
+    def __init__(
+        self,
+        portal_id: int,
+        clock: Clock,
+        settings: Settings,
+        seed: int | None,
+        audience: Audience,
+    ) -> None:
+        """Start with HubSpot's stock schema and no records; ``audience`` is told what happens."""
         self.id = portal_id
         self.name = "Bright Harbor"
         self.ui_domain = "app.hubspot.com"
@@ -69,8 +78,10 @@ class Portal:
         # Not for secrets: a seed must make the same ids and the same disorder again.
         self.random = random.Random(seed)  # noqa: S311
         self.journal = Journal(self._publish)
-        self.links = Links(self.journal)
+        self.links = Links(self.journal, clock.now_ms)
         self.spellings = Spellings(self.journal)
+        self._audience = audience
+        self._actor: Actor | None = None
         self.owners = STOCK_OWNERS
         self.tables = {name: RecordTable(each, self.journal) for name, each in OBJECT_TYPES.items()}
         self._next_ids = dict.fromkeys(OBJECT_TYPES, _FIRST_RECORD_ID)
@@ -81,8 +92,25 @@ class Portal:
         self.pipelines = {name: each.pipelines for name, each in OBJECT_TYPES.items()}
         self.setup = Setup(self.journal)
 
+    @contextmanager
+    def acting(self, actor: Actor) -> Iterator[None]:
+        """Tell the audience of what is done inside, as the actor's doing.
+
+        What is done by nobody, like loading the state or the demo data, is told to nobody. To be
+        entered with the portal locked, around the transaction.
+        """
+        self._actor, self.journal.heard = actor, self._audience.listens_to(self.id)
+        self.journal.actor = actor
+        try:
+            yield
+        finally:
+            self._actor, self.journal.heard = None, False
+            self.journal.actor = UNKNOWN_ACTOR
+
     def _publish(self, events: list[Event]) -> None:
-        """Take the events of a transaction; nobody listens yet."""
+        """Hand on the events of a transaction."""
+        if self._actor:
+            self._audience.hear(self.id, self._actor, events)
 
     @property
     def tier(self) -> str | None:
@@ -223,6 +251,7 @@ class Sandbox:
         self.request_log = RequestLog(self.clock, seed)
         self.registry = Registry(self.clock, app, {DEFAULT_TOKEN: Access(portal_id, app.id)})
         self.first_portal_id = portal_id
+        self.webhooks = Webhooks(self.clock, self.apps, self._is_installed)
         self._seed = seed
         self._changes = 0
         self._lock = Lock()
@@ -274,11 +303,12 @@ class Sandbox:
         self.registry.reset()
         self.faults.replace([])
         self.request_log = RequestLog(self.clock, self._seed)
+        self.webhooks.clear()
         self._changes += 1
 
     def revision(self) -> tuple[int, int]:
         """Return a value that differs whenever the state may have changed."""
-        changes = self._changes + self.registry.changes
+        changes = self._changes + self.registry.changes + self.webhooks.changes
         return changes, sum(portal.journal.commits for portal in self.portals.values())
 
     def serialize(self) -> bytes:
@@ -292,6 +322,7 @@ class Sandbox:
                 "format": _FORMAT,
                 "portals": [orjson.Fragment(each) for each in portals],
                 "access": self.registry.dump(),
+                "webhooks": self.webhooks.dump(),
             },
             default=sorted,  # Sets of scopes.
         )
@@ -308,9 +339,18 @@ class Sandbox:
                     f"it holds the portals {sorted(portals)}, not {self.first_portal_id}"
                 )
             self.registry.load(state.get("access", {}))
+            if "webhooks" in state:
+                self.webhooks.load(state["webhooks"])
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"it is not a sandbox's state ({error!r})") from error
         self.portals = portals
+
+    def _is_installed(self, app_id: int, portal_id: int) -> bool:
+        """Say whether an app is installed in a portal: a token of the app opens it."""
+        return any(
+            (each.app_id, each.portal_id) == (app_id, portal_id)
+            for each in list(self.tokens.values())
+        )
 
     def _load_portal(self, dumped: dict[str, Any]) -> Portal:
         portal = self._new_portal(dumped["id"])
@@ -318,4 +358,4 @@ class Sandbox:
         return portal
 
     def _new_portal(self, portal_id: int) -> Portal:
-        return Portal(portal_id, self.clock, self.settings, self._seed)
+        return Portal(portal_id, self.clock, self.settings, self._seed, self.webhooks)

@@ -5,11 +5,18 @@ Neither knows HubSpot's rules: those stand in ``records`` and ``associations``.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from crm.sandbox.events import Actor
+from crm.sandbox.events import (
+    ASSOCIATION_CHANGE,
+    CREATION,
+    DELETION,
+    PROPERTY_CHANGE,
+    Actor,
+    Event,
+)
 from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
 from crm.sandbox.schema import ObjectType
 
@@ -123,6 +130,7 @@ class RecordTable:
         """Put in a new record, live or archived."""
         self._put(record)
         self._journal.note(lambda: self._remove(record))
+        self._emit(CREATION, record, record.created_at)
 
     def change(self, record: Record, properties: dict[str, str], moment: int) -> None:
         """Replace a record's properties and remember the values before."""
@@ -139,6 +147,9 @@ class RecordTable:
             record.updated_at, record.changes = old_moment, old_changes
 
         self._journal.note(undo)
+        for name in sorted(names):
+            value = properties.get(name, "")
+            self._emit(PROPERTY_CHANGE, record, moment, propertyName=name, propertyValue=value)
 
     def archive(self, record: Record, moment: int) -> None:
         """Move a live record to the archive, which frees its unique values."""
@@ -147,6 +158,7 @@ class RecordTable:
         insort(self._archived, record.id)
         record.archived_at = moment
         self._journal.note(lambda: self._unarchive(record))
+        self._emit(DELETION, record, moment)
 
     def restore(self, record: Record, moment: int) -> None:
         """Bring a record back from the archive, where nobody may hold its unique values."""
@@ -194,6 +206,10 @@ class RecordTable:
             self._enter(record, self._index)
         else:
             insort(self._archived, record.id)
+
+    def _emit(self, kind: str, record: Record, moment: int, **details: str) -> None:
+        if self._journal.heard:
+            self._journal.emit(Event(kind, self.object_type.name, record.id, moment, details))
 
     def _unarchive(self, record: Record) -> None:
         record.archived_at = None
@@ -243,9 +259,10 @@ class Ref(NamedTuple):
 class Links:
     """Who is associated with whom, and by which type ids; each direction is kept by itself."""
 
-    def __init__(self, journal: Journal) -> None:
-        """Start with no associations."""
+    def __init__(self, journal: Journal, now_ms: Callable[[], int]) -> None:
+        """Start with no associations; ``now_ms`` tells the moment of a change."""
         self._journal = journal
+        self._now_ms = now_ms
         self._links: dict[tuple[str, str], dict[int, dict[int, TypeIds]]] = {}
 
     def targets(self, source: Ref, to_type: str) -> Mapping[int, TypeIds]:
@@ -275,6 +292,8 @@ class Links:
         if before != type_ids:
             self._set(source, target, type_ids)
             self._journal.note(lambda: self._set(source, target, before))
+            if self._journal.heard:
+                self._emit(source, target, before, type_ids)
 
     def dump(self) -> list[Any]:
         """Return all of it as lists, for the state file."""
@@ -289,6 +308,23 @@ class Links:
             }
             for from_type, to_type, sources in dumped
         }
+
+    def _emit(self, source: Ref, target: Ref, before: TypeIds, after: TypeIds) -> None:
+        """Tell each type id that came or went; the other direction is told when it is put."""
+        for type_id in (*before, *after):
+            if (type_id in before) == (type_id in after):
+                continue
+            details = {
+                "fromObjectId": source.id,
+                "toObjectId": target.id,
+                "toObjectType": target.object_type,
+                "associationTypeId": type_id,
+                "associationRemoved": type_id in before,
+            }
+            moment = self._now_ms()
+            self._journal.emit(
+                Event(ASSOCIATION_CHANGE, source.object_type, source.id, moment, details)
+            )
 
     def _set(self, source: Ref, target: Ref, type_ids: TypeIds) -> None:
         sources = self._links.setdefault((source.object_type, target.object_type), {})

@@ -1,14 +1,17 @@
 """A sandbox served over real HTTP, fresh for each test, and a client for it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from crm.sandbox import SandboxServer
+from crm.sandbox.delivery_settings import DeliverySettings
 from crm.sandbox.store import Settings
 
 from .client import HubSpot
+from .receiver import Receiver
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +24,8 @@ def server() -> Iterator[SandboxServer]:
 def sandbox(server: SandboxServer) -> SandboxServer:
     server.sandbox.settings = Settings(index_lag_ms=0).lift_limits()
     server.sandbox.clock.offset_ms = 0
+    server.set_webhooks(None)
+    server.set_delivery(**asdict(DeliverySettings()))
     server.reset()
     return server
 
@@ -73,3 +78,12 @@ def unique_property(hubspot: HubSpot) -> str:
         )
         assert answer.status_code == 201, answer.text
     return "crm_uid"
+
+
+@pytest.fixture
+def receiver(sandbox: SandboxServer) -> Iterator[Receiver]:
+    """Receive every webhook of the sandbox's app."""
+    with Receiver() as running:
+        sandbox.set_webhooks(running.url)
+        yield running
+        sandbox.set_webhooks(None)

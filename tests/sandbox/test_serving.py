@@ -16,6 +16,7 @@ from crm.sandbox import SandboxServer
 
 from .client import OBJECTS, HubSpot
 from .process import Process
+from .receiver import Receiver
 
 
 def test_a_kept_connection_serves_many_requests_without_delay(hubspot: HubSpot) -> None:
@@ -267,3 +268,30 @@ def test_a_process_says_when_it_is_up_and_serves_on_the_asked_port() -> None:
     with client.session:
         assert client.get("/account-info/v3/details").json()["portalId"] == 77
     process.end()
+
+
+def test_a_process_sends_webhooks_where_and_how_its_options_say() -> None:
+    with Receiver() as receiver:
+        options = ("--webhook-url", receiver.url, "--webhook-setting", "duplicates=1.0")
+        process = Process("--port", "0", "--demo", *options)
+        url = process.url()
+        add_contact(url, "ada@example.com")
+        requests.post(f"{url}/_sandbox/deliveries/flush", timeout=10)
+        assert process.end() == (0, "")
+
+    assert receiver.types() == ["contact.creation"] * 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--webhook-setting", "luck=1"),
+        ("--webhook-url", "http://example.com/"),
+    ],
+)
+def test_webhook_options_that_cannot_be_are_one_clear_line(options: tuple[str, str]) -> None:
+    code, errors = Process("--port", "0", *options).wait()
+
+    assert code == 1
+    assert errors.startswith("crm.sandbox: The")
+    assert errors.count("\n") == 1
