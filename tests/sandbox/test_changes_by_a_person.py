@@ -41,8 +41,11 @@ def test_a_persons_changes_are_told_as_theirs(person: Person, hubspot: HubSpot) 
     made = person("POST", "contacts", {"properties": {"email": "Ada@Example.com"}})
     assert made.status_code == 201
     path = f"contacts/{made.json()['id']}"
-    assert person("PATCH", path, {"properties": {"phone": "1"}}).status_code == 200
-    assert hubspot.get(f"{OBJECTS}/{path}", properties="phone").json()["properties"]["phone"] == "1"
+    assert person("PATCH", path, {"properties": {"jobtitle": "1"}}).status_code == 200
+    assert (
+        hubspot.get(f"{OBJECTS}/{path}", properties="jobtitle").json()["properties"]["jobtitle"]
+        == "1"
+    )
     assert person("DELETE", path).status_code == 204
     said = person.told()
 

@@ -67,14 +67,14 @@ def test_each_changed_property_is_an_event_of_its_own_and_the_unchanged_is_none(
     sandbox: SandboxServer, hubspot: HubSpot, receiver: Receiver, contact: dict[str, str]
 ) -> None:
     told(sandbox, receiver)
-    properties = {"firstname": "Grace", "lastname": "Okoye", "phone": "1"}
+    properties = {"firstname": "Grace", "lastname": "Okoye", "jobtitle": "1"}
     hubspot.patch(f"{OBJECTS}/contacts/{contact['id']}", {"properties": properties})
     said = told(sandbox, receiver)
 
     changed = {each["propertyName"]: each["propertyValue"] for each in said}
     assert changed == {
         "firstname": "Grace",
-        "phone": "1",
+        "jobtitle": "1",
         "hs_full_name_or_email": "Grace Okoye",
     }
     assert {each["subscriptionType"] for each in said} == {"contact.propertyChange"}
@@ -238,7 +238,7 @@ def emit_merge(portal: Portal) -> None:
     with portal.lock, portal.acting(events.app_as_actor(5)), portal.journal.transaction():
         for event in (
             events.Event(events.CREATION, "contacts", 3, 0),
-            events.Event(events.PROPERTY_CHANGE, "contacts", 3, 0, {"propertyName": "phone"}),
+            events.Event(events.PROPERTY_CHANGE, "contacts", 3, 0, {"propertyName": "jobtitle"}),
             events.Event(events.DELETION, "contacts", 1, 0),
             events.Event(events.MERGE, "contacts", 3, 0, merge),
         ):

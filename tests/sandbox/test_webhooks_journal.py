@@ -85,7 +85,7 @@ def test_entries_follow_each_other_by_offset_until_there_is_none(
     reader.subscribe("CREATE", "UPDATE")
     assert reader("GET", EARLIEST).status_code == 204
     contact = hubspot.create("contacts", firstname="A")
-    properties = {"firstname": "B", "phone": "1"}
+    properties = {"firstname": "B", "jobtitle": "1"}
     hubspot.patch(f"{OBJECTS}/contacts/{contact['id']}", {"properties": properties})
     first = reader.entry(EARLIEST)
     second = reader.entry(f"journal/2026-03/offset/{first['offset']}/next")
@@ -98,14 +98,14 @@ def test_entries_follow_each_other_by_offset_until_there_is_none(
 
 
 def test_only_what_is_subscribed_to_is_written(reader: Reader, hubspot: HubSpot) -> None:
-    reader.subscribe("UPDATE", properties=["phone"])
+    reader.subscribe("UPDATE", properties=["jobtitle"])
     contact = hubspot.create("contacts", firstname="A")
     hubspot.create("companies", name="B")
-    properties = {"firstname": "B", "phone": "1"}
+    properties = {"firstname": "B", "jobtitle": "1"}
     hubspot.patch(f"{OBJECTS}/contacts/{contact['id']}", {"properties": properties})
     (event,) = reader.entry(EARLIEST)["journalEvents"]
 
-    assert event["propertyChanges"] == {"phone": "1"}
+    assert event["propertyChanges"] == {"jobtitle": "1"}
     assert reader.entry(LATEST)["offset"] == reader.entry(EARLIEST)["offset"]
 
 
