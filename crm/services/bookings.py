@@ -19,8 +19,10 @@ MARGIN = timedelta(seconds=0.2)
 KEPT = timedelta(seconds=1)
 """How much longer calls are kept, to compare them with what an answer says HubSpot counted."""
 
+FURTHEST = timedelta(seconds=3)
+"""Nobody books so far ahead: what is later was booked before the clock was put back."""
 LONGEST_CLOSURE = timedelta(hours=1)
-"""After a 429; a time further ahead is a clock that was put back."""
+"""After a 429; what is later was, too, written before the clock was put back."""
 RETRY_DAY_EVERY = timedelta(minutes=15)
 """A used-up day is tried again so often: HubSpot's midnight need not be where we think it is."""
 
@@ -99,7 +101,8 @@ WITH windows AS MATERIALIZED (
         LATERAL (SELECT date_trunc('day', now, time_zone) AS midnight) AS at_midnight
 ), lived AS (
     SELECT windows.*, hold, ARRAY(
-        SELECT at FROM unnest(calls) AS at WHERE at > now - hold AND at < now + hold ORDER BY at
+        SELECT at FROM unnest(calls) AS at WHERE at > now - hold AND at < now + :furthest
+        ORDER BY at
     ) AS live
     FROM windows, moment, LATERAL (SELECT period + :margin AS hold) AS held
 ), roomy AS (
@@ -113,7 +116,7 @@ WITH windows AS MATERIALIZED (
         (SELECT max(greatest(
             CASE WHEN closed_until < now + :longest_closure THEN closed_until END,
             CASE WHEN room < 1 THEN live[1 - room] + hold END,
-            CASE WHEN :is_paced AND next_at < now + hold THEN next_at END
+            CASE WHEN :is_paced AND next_at < now + hold + :furthest THEN next_at END
         )) FROM roomy),
         (SELECT greatest(
             CASE WHEN closed_until < now + :longest_closure THEN closed_until END,
@@ -184,6 +187,7 @@ def book(
         "kept": KEPT,
         "reserve": _RESERVE,
         "burst": _BURST,
+        "furthest": FURTHEST,
         "longest_closure": LONGEST_CLOSURE,
         "retry_day_every": RETRY_DAY_EVERY,
     }
