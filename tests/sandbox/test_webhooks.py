@@ -304,21 +304,9 @@ def test_an_app_hears_of_the_portals_alone_that_it_is_installed_in(
 
 
 def two_portals(sandbox: SandboxServer, app_id: int = DEFAULT_APP.id) -> None:
-    """Add a portal, which a token of the app opens; until the next reset of the test's sandbox."""
-    state = sandbox.sandbox
-    state.tokens = {**state.tokens, "token-of-the-other": Access(OTHER_PORTAL, app_id)}
-    state.portals = {
-        **state.portals,
-        OTHER_PORTAL: Portal(OTHER_PORTAL, state.clock, state.settings, 7, state.webhooks),
-    }
-
-
-@pytest.fixture(autouse=True)
-def _one_portal_after_all(sandbox: SandboxServer) -> Any:
-    tokens, portals = sandbox.sandbox.tokens, sandbox.sandbox.portals
-    yield
-    sandbox.sandbox.tokens = tokens
-    sandbox.sandbox.portals = {each: sandbox.sandbox.portals[each] for each in portals}
+    """Add a portal, which a token of the app opens; until the next reset of the sandbox."""
+    sandbox.sandbox.open_portal(OTHER_PORTAL)
+    sandbox.sandbox.tokens["token-of-the-other"] = Access(OTHER_PORTAL, app_id)
 
 
 def create_elsewhere(hubspot: HubSpot, token: str) -> None:
