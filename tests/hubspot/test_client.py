@@ -84,7 +84,7 @@ def test_the_environment_names_neither_proxies_nor_credentials(
         {"kind": "status", "status": 503},
         {"kind": "reset_before"},
         {"kind": "truncated_json"},
-        {"kind": "html", "status": 400},
+        {"kind": "html", "status": 502},
         {"kind": "slow", "seconds": 0.2},
     ],
     ids=str,
