@@ -8,7 +8,6 @@ when that is configured; ``.env`` explains every setting.
 import argparse
 import fcntl
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -26,11 +25,13 @@ from typing import NoReturn
 import flask_migrate
 import psycopg2
 import structlog
+from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
 from crm import create_app
 from crm.config import EMBEDDED_FILE, PROJECT, Settings, load_settings
 from crm.errors import ConfigError, UserExistsError
+from crm.sandbox import DEFAULT_APP, DEFAULT_TOKEN
 from crm.services import accounts
 from crm.services.portals import DEFAULT_ORGANIZATION
 
@@ -43,7 +44,6 @@ with warnings.catch_warnings(), suppress(ImportError):
 
 DEMO_EMAIL = "demo@example.com"
 DEMO_PASSWORD = "demo-password"  # noqa: S105 - of an account on this machine, on sandbox data
-SANDBOX_TOKEN = "pat-na1-sandbox"  # noqa: S105 - opens nothing but the sandbox
 
 _LONGEST_START = 60.0
 _LONGEST_STOP = 30.0
@@ -107,7 +107,7 @@ def _start_everything(running: ExitStack) -> list[Part]:
     _refuse_used_port("PORT", configured.port)
     environment = dict(os.environ)
     parts: list[Part] = []
-    with_sandbox = not (configured.is_production or configured.hubspot_private_app_token)
+    with_sandbox = not (configured.is_production or configured.has_portal)
     if not configured.is_production:
         if with_sandbox:
             _refuse_used_port("SANDBOX_PORT", configured.sandbox_port)
@@ -159,14 +159,19 @@ def _embed(
     _claim(folder, running)
     kept = dotenv_values(folder / EMBEDDED_FILE)
     given = {
-        name: getattr(settings, name.lower()) or kept.get(name) or secrets.token_urlsafe(32)
-        for name in ("SECRET_KEY", "JWT_SECRET_KEY")
+        # A Fernet key is 32 random bytes, good enough for the others too.
+        name: getattr(settings, name.lower()) or kept.get(name) or Fernet.generate_key().decode()
+        for name in ("SECRET_KEY", "JWT_SECRET_KEY", "ENCRYPTION_KEYS")
     }
     if not settings.database_url:
         given["DATABASE_URL"] = _embedded_postgres(folder / "postgres", running, parts)
     if with_sandbox:
         given["HUBSPOT_API_URL"] = f"http://127.0.0.1:{settings.sandbox_port}"
-        given["HUBSPOT_PRIVATE_APP_TOKEN"] = SANDBOX_TOKEN
+        given["HUBSPOT_PRIVATE_APP_TOKEN"] = DEFAULT_TOKEN
+        given["PUBLIC_URL"] = settings.public_url or f"http://localhost:{settings.port}"
+        if not settings.hubspot_client_secret:
+            given["HUBSPOT_CLIENT_ID"] = DEFAULT_APP.client_id
+            given["HUBSPOT_CLIENT_SECRET"] = DEFAULT_APP.client_secret
     lines = "".join(f"{name}='{value}'\n" for name, value in given.items())
     file = folder / EMBEDDED_FILE
     file.touch(mode=0o600)

@@ -1,5 +1,6 @@
 """A middleware between a company's applications and HubSpot."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -10,15 +11,16 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import crm.tasks  # noqa: F401 - registers the tasks with the queue
 from crm import models  # noqa: F401 - registers the tables
-from crm.api import auth, contacts, guards, limits, operations, pipelines
+from crm.api import auth, contacts, guards, limits, operations, pipelines, webhooks
 from crm.api.blueprints import SECURITY_SCHEMES
 from crm.api.errors import register_errors
 from crm.cli import register_commands
 from crm.config import PROJECT, Settings, load_settings
 from crm.errors import ConfigError
 from crm.extensions import READS, api, db, jwt, migrate
+from crm.hubspot.versions import sunset_warning
 from crm.logs import configure_logs, log_requests
-from crm.services.health import VERSION
+from crm.version import VERSION
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +43,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
     _register(app)
-    for warning in settings.warnings():
-        log.warning(warning)
+    today = datetime.now(UTC).date()
+    for warning in (*settings.warnings(), sunset_warning(settings.hubspot_api_version, today)):
+        if warning:
+            log.warning(warning)
     return app
 
 
@@ -68,7 +72,7 @@ def _register(app: Flask) -> None:
     jwt.init_app(app)
     api.init_app(app)
     register_errors(app)
-    for module in (auth, contacts, pipelines, operations):
+    for module in (auth, contacts, pipelines, webhooks, operations):
         api.register_blueprint(module.bp)
     # Without the online validator, the only outside host that the page would ask.
     swagger_ui = get_swaggerui_blueprint("/docs", "/openapi.json", {"validatorUrl": "none"})

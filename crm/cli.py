@@ -1,4 +1,4 @@
-"""The ``flask`` commands: users, organizations, keys, the worker, health."""
+"""The ``flask`` commands: users, organizations, keys, HubSpot, the worker, health."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crm.errors import CRMError
 from crm.queue import run_worker
-from crm.services import accounts, api_keys, health, push
+from crm.services import accounts, api_keys, doctor, health, push
 from crm.services.portals import DEFAULT_ORGANIZATION
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,7 @@ class _Command(click.Command):
 users = _Group("users", help="People who sign in.")
 organizations = _Group("organizations", help="Tenants: each with its own users, keys and portal.")
 keys = _Group("keys", help="API keys of an organization's applications.")
+hubspot = _Group("hubspot", help="The connection to HubSpot.")
 
 
 @users.command("create")
@@ -108,6 +109,18 @@ def revoke_key(prefix: str) -> None:
     click.echo("The key is refused from now on.")
 
 
+@hubspot.command("doctor")
+def examine() -> None:
+    """Check everything between HubSpot and us; exit with 1 if something is wrong."""
+    failed = False
+    for each in doctor.examine():
+        failed |= each.level is doctor.Level.FAIL
+        click.echo(f"{each.level:<4}  {each.name}: {each.found}")
+        if each.advice:
+            click.echo(f"      → {each.advice}")
+    sys.exit(1 if failed else 0)
+
+
 @click.command("worker", cls=_Command)
 def worker() -> None:
     """Work on background jobs until stopped: pushes to HubSpot, and what is scheduled."""
@@ -146,5 +159,5 @@ def check_health() -> None:
 
 def register_commands(app: Flask) -> None:
     """Give the app its commands."""
-    for command in (users, organizations, keys, worker, check_health):
+    for command in (users, organizations, keys, hubspot, worker, check_health):
         app.cli.add_command(command)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 from limits import parse as parse_rate
 from marshmallow import EXCLUDE, Schema, ValidationError
@@ -25,6 +26,8 @@ from crm.errors import ConfigError
 PROJECT = Path(__file__).resolve().parent.parent
 EMBEDDED_FILE = "embedded.env"
 """In the data folder: how the other commands reach the parts that ``run.py`` started."""
+
+WEBHOOK_PATH = "/webhooks/hubspot"
 
 _SHORTEST_SECRET = 32
 _KNOWN_SECRETS = ("change", "secret-key", "example", "development", "password")
@@ -44,6 +47,14 @@ def _address(value: str) -> None:
     except ProgrammingError as error:
         # Its own words repeat the address, and with it the password.
         raise ValidationError("is malformed; it must be like postgresql://user@host/db") from error
+
+
+def _encryption_keys(value: str) -> None:
+    try:
+        for key in value.split(","):
+            Fernet(key.strip())
+    except ValueError as error:
+        raise ValidationError("must be Fernet keys with commas between them") from error
 
 
 def _setting(default: Any, parse: parsers.Field[Any], *, secret: bool = False) -> Any:
@@ -75,6 +86,16 @@ class Settings:
     secret_key: str = _setting("", parsers.String(), secret=True)
     jwt_secret_key: str = _setting("", parsers.String(), secret=True)
     hubspot_private_app_token: str = _setting("", parsers.String(), secret=True)
+    hubspot_client_id: str = _setting("", parsers.String())
+    hubspot_client_secret: str = _setting("", parsers.String(), secret=True)
+    hubspot_refresh_token: str = _setting("", parsers.String(), secret=True)
+    encryption_keys: str = _setting("", parsers.String(validate=_encryption_keys), secret=True)
+    public_url: str = _setting(
+        "",
+        parsers.String(
+            validate=Regexp(r"https?://[^/?#\s@]+(/[^?#\s]*)?$", error="must be like https://host")
+        ),
+    )
     hubspot_api_url: str = _setting(
         "https://api.hubapi.com",
         parsers.String(validate=Regexp(r"https?://", error="must begin with https://")),
@@ -108,6 +129,16 @@ class Settings:
         return "postgresql+psycopg2://" + self.database_url.partition("://")[2]
 
     @property
+    def has_portal(self) -> bool:
+        """Whether credentials of a HubSpot portal are configured, of whichever kind."""
+        return bool(self.hubspot_private_app_token or self.hubspot_refresh_token)
+
+    @property
+    def webhook_url(self) -> str:
+        """Where HubSpot sends its webhooks; empty while nobody said how it reaches us."""
+        return self.public_url and f"{self.public_url.rstrip('/')}{WEBHOOK_PATH}"
+
+    @property
     def data_folder(self) -> Path:
         """Where the embedded parts keep their data."""
         return Path(self.data_dir) if self.data_dir else _default_data_folder()
@@ -115,9 +146,10 @@ class Settings:
     def warnings(self) -> list[str]:
         """What an operator should know at start, a sentence each."""
         found = []
-        if self.is_production and not self.hubspot_private_app_token:
+        if self.is_production and not self.has_portal:
             found.append(
-                "HUBSPOT_PRIVATE_APP_TOKEN is not set: changes are kept until a portal is connected"
+                "Neither HUBSPOT_PRIVATE_APP_TOKEN nor HUBSPOT_REFRESH_TOKEN is set: changes are "
+                "kept until a portal is connected"
             )
         if (
             self.is_production
@@ -151,7 +183,8 @@ def load_settings(
     given = _set(defaults) | _set(_read(project / ".env.local")) | _set(strongest)
     settings = _parse(given)
     if embedded and not settings.is_production:
-        settings = _parse(_set(_read(settings.data_folder / EMBEDDED_FILE)) | given)
+        settings = _parse(_embedded(settings) | given)
+    _refuse_unusable_portal(settings)
     _refuse_unsafe_production(settings)
     return settings
 
@@ -161,6 +194,14 @@ def _read(file: Path) -> dict[str, str | None]:
         return dotenv_values(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
+
+
+def _embedded(settings: Settings) -> dict[str, str]:
+    written = _set(_read(settings.data_folder / EMBEDDED_FILE))
+    if not settings.has_portal:
+        return written
+    # A portal of one's own, and perhaps an older run's sandbox: nothing of the two may mix.
+    return {name: value for name, value in written.items() if not name.startswith("HUBSPOT_")}
 
 
 def _set(source: Mapping[str, str | None]) -> dict[str, str]:
@@ -177,6 +218,32 @@ def _parse(given: Mapping[str, str]) -> Settings:
         name, problems = next(iter(error.messages_dict.items()))
         raise ConfigError(f"{name.upper()}: {problems[0]}") from error
     return Settings(**values)
+
+
+def _refuse_unusable_portal(settings: Settings) -> None:
+    if settings.hubspot_private_app_token and settings.hubspot_refresh_token:
+        raise ConfigError(
+            "HUBSPOT_PRIVATE_APP_TOKEN and HUBSPOT_REFRESH_TOKEN are both set; remove the first "
+            "to use OAuth, or the second to use the private app"
+        )
+    for name, needed in (
+        ("HUBSPOT_REFRESH_TOKEN", "HUBSPOT_CLIENT_ID"),
+        ("HUBSPOT_REFRESH_TOKEN", "HUBSPOT_CLIENT_SECRET"),
+        ("HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET"),
+    ):
+        if getattr(settings, name.lower()) and not getattr(settings, needed.lower()):
+            raise ConfigError(
+                f"{needed} is not set, and {name} needs it; HubSpot shows it with the app"
+            )
+    if not settings.is_production:
+        return
+    if settings.hubspot_refresh_token and not settings.encryption_keys:
+        raise ConfigError(
+            "ENCRYPTION_KEYS is not set; OAuth tokens are stored, and only encrypted: "
+            "`make secrets` writes a fresh key"
+        )
+    if settings.public_url.startswith("http://"):
+        raise ConfigError("PUBLIC_URL must begin with https://; HubSpot calls nothing else")
 
 
 def _refuse_unsafe_production(settings: Settings) -> None:

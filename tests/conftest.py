@@ -77,7 +77,8 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(port=0, index_lag_ms=0) as server:
+    # Tests call faster than any customer may; those about limits set them.
+    with SandboxServer(port=0, index_lag_ms=0, limits=False) as server:
         yield server
 
 
@@ -114,6 +115,8 @@ def make_settings(
     app = create_app(make())
     with app.app_context():
         flask_migrate.upgrade()
+        _empty_database()
+        db.session.remove()
         db.engine.dispose()
     return make
 
@@ -271,6 +274,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
 _EMPTY = """
     DELETE FROM associations;
     DELETE FROM pipeline_sets;
+    DELETE FROM inbox;
     DELETE FROM sign_ins;
     DELETE FROM api_keys;
     DELETE FROM users;
@@ -282,12 +286,23 @@ _EMPTY = """
         WHERE organizations.id = organization_id AND name <> 'Default';
     DELETE FROM organizations WHERE name <> 'Default';
     UPDATE portals SET hub_id = NULL, set_up_at = NULL, push_failures = 0, push_retry_at = NULL,
-        push_error = NULL;
+        push_error = NULL, seed_digest = NULL, refresh_token = NULL, access_token = NULL,
+        access_expires_at = NULL, refresh_leased_until = NULL, disabled_reason = NULL,
+        time_zone = 'UTC';
+    DELETE FROM day_quotas;
+    DELETE FROM call_windows;
+"""
+# HubSpot's own limits would make the tests wait.
+_ALLOW_MUCH = """
+    INSERT INTO day_quotas (portal_id) SELECT id FROM portals;
+    INSERT INTO call_windows (portal_id, kind, max_calls, period)
+        SELECT id, unnest(ARRAY['general', 'associations', 'search']), 10000, '10 seconds'
+        FROM portals;
 """
 
 
 def _empty_database() -> None:
-    db.session.execute(text(_EMPTY))
+    db.session.execute(text(_EMPTY + _ALLOW_MUCH))
     db.session.commit()
 
 

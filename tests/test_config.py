@@ -1,5 +1,6 @@
 """Settings: which source wins, what is refused, and what is never shown."""
 
+import base64
 import os
 import subprocess
 import sys
@@ -9,6 +10,15 @@ import pytest
 from crm.config import EMBEDDED_FILE, PROJECT, load_settings
 from crm.errors import ConfigError
 
+# As `make secrets` writes them: 32 bytes in URL-safe base64.
+KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+OAUTH = {
+    "HUBSPOT_CLIENT_ID": "an id",
+    "HUBSPOT_CLIENT_SECRET": "a secret",
+    "HUBSPOT_REFRESH_TOKEN": "a token",
+    "HUBSPOT_PRIVATE_APP_TOKEN": "",
+    "ENCRYPTION_KEYS": KEY,
+}
 GOOD = {
     "FLASK_ENV": "production",
     "DATABASE_URL": "postgresql://crm@db/crm",
@@ -111,6 +121,11 @@ MALFORMED = [
     ("HUBSPOT_API_URL", "api.hubapi.com"),
     ("HUBSPOT_API_VERSION", "v4"),
     ("HUBSPOT_API_VERSION", "2026"),
+    ("ENCRYPTION_KEYS", "k" * 44),
+    ("ENCRYPTION_KEYS", f"{KEY},"),
+    ("PUBLIC_URL", "crm.example.com"),
+    ("PUBLIC_URL", "https://crm.example.com/?a=1"),
+    ("PUBLIC_URL", "https://ada:hush@crm.example.com"),
     ("WEB_CONCURRENCY", "0"),
     ("WEB_CONCURRENCY", "many"),
     ("WORKER_CONCURRENCY", "-4"),
@@ -159,6 +174,8 @@ UNSAFE = [
     ({"JWT_SECRET_KEY": "your-Secret-Key-" * 3}, "JWT_SECRET_KEY"),
     ({"DATABASE_URL": ""}, "DATABASE_URL"),
     ({"WEB_CONCURRENCY": "2"}, "REDIS_URL"),
+    (OAUTH | {"ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS"),
+    ({"PUBLIC_URL": "http://crm.example.com"}, "PUBLIC_URL"),
 ]
 
 
@@ -175,6 +192,59 @@ def test_production_starts_with_everything_set(project):
     settings = project(environ=GOOD | {"WEB_CONCURRENCY": "2", "REDIS_URL": "redis://redis/0"})
 
     assert settings.is_production
+
+
+def test_production_starts_with_oauth(project):
+    settings = project(environ=GOOD | OAUTH | {"ENCRYPTION_KEYS": f"{KEY}, {KEY}"})
+
+    assert settings.has_portal
+    assert not any("HUBSPOT" in each for each in settings.warnings())
+
+
+INCOMPLETE = [
+    ({"HUBSPOT_CLIENT_ID": ""}, "HUBSPOT_CLIENT_ID is not set"),
+    ({"HUBSPOT_CLIENT_SECRET": ""}, "HUBSPOT_CLIENT_SECRET is not set"),
+    ({"HUBSPOT_CLIENT_SECRET": "", "HUBSPOT_REFRESH_TOKEN": ""}, "HUBSPOT_CLIENT_SECRET is not"),
+    ({"HUBSPOT_PRIVATE_APP_TOKEN": "pat-eu1-1"}, "remove the first"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), INCOMPLETE)
+def test_credentials_that_are_incomplete_or_of_two_kinds_are_refused(project, changes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        project(environ=OAUTH | changes)
+
+
+def test_a_private_app_may_have_a_secret_for_its_webhooks(project):
+    settings = project(environ={"HUBSPOT_PRIVATE_APP_TOKEN": "x", "HUBSPOT_CLIENT_SECRET": "y"})
+
+    assert settings.has_portal
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://crm.example.com", "https://crm.example.com/webhooks/hubspot"),
+        ("https://crm.example.com/", "https://crm.example.com/webhooks/hubspot"),
+        ("https://example.com:8443/crm", "https://example.com:8443/crm/webhooks/hubspot"),
+        ("", ""),
+    ],
+)
+def test_webhooks_come_to_the_public_address(project, given, expected):
+    assert project(environ={"PUBLIC_URL": given}).webhook_url == expected
+
+
+def test_nothing_of_an_older_runs_sandbox_mixes_with_a_portal_of_ones_own(project, tmp_path):
+    files = {
+        EMBEDDED_FILE: "HUBSPOT_API_URL=http://127.0.0.1:4013\n"
+        "HUBSPOT_PRIVATE_APP_TOKEN=pat-na1-sandbox\nSECRET_KEY=kept",
+    }
+
+    settings = project(files, OAUTH | {"DATA_DIR": str(tmp_path)})
+
+    assert settings.hubspot_private_app_token == ""
+    assert settings.hubspot_api_url == "https://api.hubapi.com"
+    assert settings.secret_key == "kept"
 
 
 def test_development_needs_nothing(project):
@@ -219,12 +289,23 @@ def test_settings_never_show_a_secret(project):
         "JWT_SECRET_KEY": "secret-2-" * 4,
         "DATABASE_URL": "postgresql://crm:{}@db/crm".format("secret-3"),
         "REDIS_URL": "redis://:secret-4@redis/0",
-        "HUBSPOT_PRIVATE_APP_TOKEN": "secret-5",
+        "HUBSPOT_CLIENT_ID": "an id",
+        "HUBSPOT_CLIENT_SECRET": "secret-5",
+        "HUBSPOT_REFRESH_TOKEN": "secret-6",
+        "ENCRYPTION_KEYS": base64.urlsafe_b64encode(b"secret-7" * 4).decode(),
     }
 
     settings = project(environ=secrets)
+    shown = repr(settings) + str(settings)
 
-    assert "secret-" not in repr(settings) + str(settings)
+    assert "secret-" not in shown
+    assert secrets["ENCRYPTION_KEYS"] not in shown
+
+
+def test_settings_never_show_a_private_apps_token(project):
+    settings = project(environ={"HUBSPOT_PRIVATE_APP_TOKEN": "secret-8"})
+
+    assert "secret-8" not in repr(settings) + str(settings)
 
 
 def test_settings_cannot_be_changed(project):

@@ -13,6 +13,7 @@ _SECURITY: Mapping[Guard | None, list[dict[str, list[str]]]] = {
     Guard.PERSON: [{"token": []}],
     Guard.MEMBER: [{"token": []}, {"key": []}],
     Guard.REFRESH: [{"refresh": []}],
+    Guard.HUBSPOT: [{"signature": []}],
 }
 """By the names of ``SECURITY_SCHEMES``; nothing for what is public."""
 
@@ -34,6 +35,12 @@ SECURITY_SCHEMES = {
         "in": "header",
         "name": "X-API-Key",
         "description": "An organization's API key.",
+    },
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-HubSpot-Signature-v3",
+        "description": "HubSpot's signature of the request; version 1 is known too.",
     },
 }
 

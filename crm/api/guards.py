@@ -13,8 +13,10 @@ from flask_jwt_extended import decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import PyJWTError
 
+from crm.api.schemas.inputs import body_of
 from crm.errors import ForbiddenError, TokenError
 from crm.services.callers import Caller, find_key_holder, find_signed_in
+from crm.services.webhooks import check_signature
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -37,6 +39,7 @@ class Guard(StrEnum):
     MEMBER = "user, admin or key"
     PERSON = "user or admin"
     REFRESH = "the holder of a refresh token"
+    HUBSPOT = "whoever signs with the secret of our app in HubSpot"
 
 
 def guarded(guard: Guard) -> Callable[[View], View]:
@@ -79,11 +82,21 @@ def current_refresh_id() -> UUID:
     return refresh_id
 
 
+def is_signed_by_hubspot() -> bool:
+    """Whether this request is a delivery of HubSpot's, which no limit may turn away."""
+    return bool(g.get("is_signed"))
+
+
 def identify() -> None:
     """Read the credentials; whoever proves an identity has limits of their own."""
-    g.caller = g.claims = None
+    g.caller = g.claims = g.signature_error = None
+    g.is_signed = False
     if request.endpoint is None:
         return  # Flask is about to answer 404 or 405.
+    if guard_of(current_app.view_functions[request.endpoint]) is Guard.HUBSPOT:
+        g.signature_error = _find_signature_error()
+        g.is_signed = g.signature_error is None
+        return
     key = request.headers.get("X-API-Key")
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if key:
@@ -100,7 +113,7 @@ def authorize() -> None:
     """Let the request pass, or refuse it, by the guard of its route.
 
     Raises:
-        TokenError: no credentials, or none that count here.
+        TokenError: no credentials or signature, or none that count here.
         ForbiddenError: a key where a person is needed, or a route that names no guard.
     """
     if request.endpoint is None:
@@ -110,10 +123,28 @@ def authorize() -> None:
         return
     if guard is None:
         raise ForbiddenError("This route names no guard")
+    if guard is Guard.HUBSPOT:
+        if g.signature_error:
+            raise g.signature_error
+        return
     if g.caller is None:
         g.caller = _signed_in("refresh" if guard is Guard.REFRESH else "access")
     elif guard is not Guard.MEMBER:
         raise ForbiddenError("An API key cannot do this; sign in as a user")
+
+
+def _find_signature_error() -> TokenError | None:
+    uri = f"{request.base_url}?{request.query_string.decode('ascii', 'replace')}"
+    try:
+        check_signature(
+            {name.lower(): value for name, value in request.headers.items()},
+            method=request.method,
+            uri=uri.removesuffix("?"),
+            body=body_of(request),
+        )
+    except TokenError as error:
+        return error
+    return None
 
 
 def _signed_in(token_type: str) -> Caller:

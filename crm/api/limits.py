@@ -9,7 +9,11 @@ from flask_limiter.util import get_remote_address
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from crm.api.guards import is_signed_by_hubspot
 from crm.extensions import limiter
+
+# A delivery that is turned away comes back later and, after ten times, never again.
+limiter.request_filter(is_signed_by_hubspot)
 
 # A Redis that is down or hangs costs the requests that find out this long; the others nothing,
 # since each process then counts by itself and looks only now and then whether Redis is back.

@@ -1,11 +1,60 @@
 """The portal itself: HubSpot's account information API."""
 
-from crm.hubspot.answers import reading
+from dataclasses import dataclass
+from datetime import datetime
+
+from crm.hubspot.answers import parse_time, reading
 from crm.hubspot.client import HubSpotClient
+from crm.hubspot.errors import HubSpotNotFoundError
 
 
-def get_hub_id(client: HubSpotClient) -> int:
-    """The id of the portal that the token belongs to."""
+@dataclass(frozen=True)
+class AccountDetails:
+    """What a portal says of itself."""
+
+    hub_id: int
+    time_zone: str
+    """Such as ``US/Eastern``; the day of HubSpot's limits ends at midnight there."""
+    utc_offset: str
+    """Of that time zone now, such as ``-05:00``."""
+    ui_domain: str
+    """Where people open it, such as ``app.hubspot.com``; that of EU portals differs."""
+
+
+@dataclass(frozen=True)
+class DailyUsage:
+    """The calls of all private apps of the portal, today."""
+
+    limit: int
+    used: int
+    resets_at: datetime | None
+
+
+def get_details(client: HubSpotClient) -> AccountDetails:
+    """What the portal that the token belongs to says of itself."""
     body = client.call("GET", client.path("account", "details"), repeatable=True)
     with reading():
-        return int(body["portalId"])
+        return AccountDetails(
+            hub_id=int(body["portalId"]),
+            time_zone=body.get("timeZone") or "UTC",
+            utc_offset=body.get("utcOffset") or "+00:00",
+            ui_domain=body.get("uiDomain") or "app.hubspot.com",
+        )
+
+
+def get_usage(client: HubSpotClient) -> DailyUsage:
+    """How many calls the portal has used up today.
+
+    Raises:
+        HubSpotNotFoundError: HubSpot does not count them, as for OAuth apps.
+    """
+    path = client.path("account", "api-usage", "daily", "private-apps")
+    body = client.call("GET", path, repeatable=True)
+    with reading():
+        for each in body["results"]:
+            return DailyUsage(
+                limit=int(each["usageLimit"]),
+                used=int(each["currentUsage"]),
+                resets_at=parse_time(each.get("resetsAt")),
+            )
+    raise HubSpotNotFoundError("HubSpot does not count the calls of this portal")

@@ -1,7 +1,7 @@
 """HubSpot's answers as values and errors: the one place where a status becomes a class."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,12 +18,18 @@ from crm.hubspot.errors import (
     HubSpotRefusedError,
     HubSpotScopeError,
     HubSpotUnavailableError,
+    RateLimitPolicy,
 )
+from crm.hubspot.retries import NOT_JSON
+from crm.hubspot.transport import Answer
 
 Key = TypeVar("Key")
-Answer = TypeVar("Answer")
+Done = TypeVar("Done")
+
+_CORRELATION_ID = "x-hubspot-correlation-id"
 
 _EXISTING_ID = re.compile(r"Existing ID: (\d+)")
+_LIMIT_IN_WORDS = re.compile(r"reached your (\w+) limit")
 _LONGEST_QUOTE = 500
 _LONGEST_PAUSE = 24 * 3600.0
 
@@ -32,6 +38,7 @@ _BY_STATUS: Mapping[int, type[HubSpotError]] = {
     401: HubSpotAuthError,
     403: HubSpotScopeError,
     404: HubSpotNotFoundError,
+    408: HubSpotUnavailableError,
     409: HubSpotConflictError,
     413: HubSpotRefusedError,
     414: HubSpotRefusedError,
@@ -49,6 +56,12 @@ _BY_CATEGORY: Mapping[str, type[HubSpotError]] = {
     "INTERNAL_ERROR": HubSpotUnavailableError,
 }
 
+_POLICIES: Mapping[str, RateLimitPolicy] = {
+    "TEN_SECONDLY_ROLLING": "TEN_SECONDLY_ROLLING",
+    "SECONDLY": "SECONDLY",
+    "DAILY": "DAILY",
+}
+
 
 @dataclass(frozen=True)
 class HubSpotRecord:
@@ -59,6 +72,9 @@ class HubSpotRecord:
     created_at: datetime | None = None
     updated_at: datetime | None = None
     trace_id: str | None = None
+    archived: bool = False
+    associations: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Ids by object type, each once, where a list was asked for them."""
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "HubSpotRecord":
@@ -71,6 +87,12 @@ class HubSpotRecord:
             created_at=parse_time(body.get("createdAt")),
             updated_at=parse_time(body.get("updatedAt")),
             trace_id=_only(body.get("objectWriteTraceId")),
+            archived=bool(body.get("archived")),
+            associations={
+                # HubSpot lists a record once for each type of its association (seen live).
+                association_key(name): list(dict.fromkeys(str(to["id"]) for to in page["results"]))
+                for name, page in (body.get("associations") or {}).items()
+            },
         )
 
 
@@ -83,13 +105,13 @@ class BatchAnswer:
 
 
 @dataclass
-class BatchOutcome(Generic[Key, Answer]):
+class BatchOutcome(Generic[Key, Done]):
     """What became of each input of a batch, by its key; one in neither got no answer of its own."""
 
-    done: dict[Key, Answer] = field(default_factory=dict)
+    done: dict[Key, Done] = field(default_factory=dict)
     refused: dict[Key, HubSpotError] = field(default_factory=dict)
 
-    def add(self, other: "BatchOutcome[Key, Answer]") -> None:
+    def add(self, other: "BatchOutcome[Key, Done]") -> None:
         """Take in what became of other inputs."""
         self.done |= other.done
         self.refused |= other.refused
@@ -104,6 +126,11 @@ def reading() -> Iterator[None]:
         raise HubSpotError(
             f"HubSpot's answer has another shape than documented ({error!r})"
         ) from error
+
+
+def association_key(name: str) -> str:
+    """The object type that a record's inline associations mean: they say ``line items``."""
+    return name.replace(" ", "_")
 
 
 def parse_time(value: Any) -> datetime | None:
@@ -121,33 +148,53 @@ def batch_from(body: Any) -> BatchAnswer:
     )
 
 
-def error_from(status: int, headers: Mapping[str, str], content: bytes) -> HubSpotError:
+def json_from(answer: Answer) -> Any:
+    """The JSON of a successful answer; None where it has no body.
+
+    Raises:
+        HubSpotUnavailableError: it was cut off, or is a page of some proxy.
+    """
+    if not answer.content:
+        return None
+    try:
+        return orjson.loads(answer.content)
+    except orjson.JSONDecodeError as error:
+        unreadable = HubSpotUnavailableError(
+            "HubSpot's answer was cut off or not JSON",
+            correlation_id=answer.headers.get(_CORRELATION_ID),
+        )
+        unreadable.met = NOT_JSON
+        raise unreadable from error
+
+
+def error_from(answer: Answer) -> HubSpotError:
     """The error that an unsuccessful answer stands for.
 
     Args:
-        status: HTTP status, 300 and above.
-        headers: of the answer, whatever their letter case.
-        content: the body, which need not be JSON: proxies answer with pages.
+        answer: of status 300 and above; its body need not be JSON: proxies answer with pages.
     """
-    body = _object(content)
+    status = answer.status
+    body = _object(answer.content)
     if body is None:
-        text = content.decode("utf-8", "replace")[:_LONGEST_QUOTE].strip()
+        text = answer.content.decode("utf-8", "replace")[:_LONGEST_QUOTE].strip()
         is_telling = status < 500 and text
         body = {"message": f"HTTP {status}: {text}" if is_telling else f"HTTP {status}"}
     error_class = _BY_STATUS.get(status, HubSpotUnavailableError if status >= 500 else HubSpotError)
-    error = _error(error_class, body, headers.get("x-hubspot-correlation-id"))
+    error = _error(error_class, body, answer.headers.get(_CORRELATION_ID))
+    detail = error.category if isinstance(error, HubSpotAuthError) else None
     if isinstance(error, HubSpotUnavailableError):
-        error.retry_after = _seconds(headers.get("Retry-After"))
-        error.may_pass_soon = status >= 500 and error.retry_after is None
+        error.retry_after = _seconds(answer.headers.get("Retry-After"))
+    if isinstance(error, HubSpotRateLimitError):
+        error.policy = detail = _policy(body, error.message)
+    error.met = f"{status} {detail or ''}".rstrip()
     return error
 
 
 def _row_error(body: Mapping[str, Any]) -> HubSpotError:
     error_class = _BY_CATEGORY.get(str(body.get("category")), HubSpotRefusedError)
     error = _error(error_class, body, None)
-    context = _mapping(body.get("context"))
-    error.trace_ids = _strings(context.get("objectWriteTraceId"))
-    error.ids = _strings(context.get("ids")) or _strings(context.get("id"))
+    error.trace_ids = error.context.get("objectWriteTraceId", ())
+    error.ids = error.context.get("ids") or error.context.get("id", ())
     return error
 
 
@@ -157,21 +204,42 @@ def _error(
     message = _value(body.get("message")) or "HubSpot gave no reason"
     error = error_class(
         message,
-        category=body.get("category"),
-        correlation_id=body.get("correlationId") or correlation_id,
+        category=_value(body.get("category")),
+        correlation_id=_value(body.get("correlationId")) or correlation_id,
         errors=_property_errors(body, message),
     )
+    error.sub_category = _value(body.get("subCategory"))
+    error.context = _context(body)
     if isinstance(error, HubSpotConflictError):
         found = _EXISTING_ID.search(message)
         error.existing_id = found.group(1) if found else None
+    if isinstance(error, HubSpotScopeError):
+        error.scopes = _scopes(body)
     return error
+
+
+def _policy(body: Mapping[str, Any], message: str) -> RateLimitPolicy | None:
+    """The limit that a 429 is about: one of a search may tell it in words only (seen live)."""
+    in_words = _LIMIT_IN_WORDS.search(message)
+    name = _value(body.get("policyName")) or (in_words.group(1) if in_words else "")
+    return _POLICIES.get(name.upper())
+
+
+def _scopes(body: Mapping[str, Any]) -> list[str]:
+    contexts = map(_context, _objects(body.get("errors")))
+    names = ("requiredGranularScopes", "requiredScopes")
+    return [scope for context in contexts for name in names for scope in context.get(name, ())]
+
+
+def _context(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {name: _strings(value) for name, value in _mapping(body.get("context")).items()}
 
 
 def _property_errors(body: Mapping[str, Any], message: str) -> dict[str, str]:
     """Property name to sentence, from ``errors[]`` or from the JSON inside the message."""
     found: dict[str, str] = {}
     for each in _objects(body.get("errors")):
-        for name in _strings(_mapping(each.get("context")).get("propertyName")):
+        for name in _context(each).get("propertyName", ()):
             found.setdefault(name, _value(each.get("message")) or "")
     _, bracket, inside = message.partition("[")
     for each in _list(bracket + inside) if not found else []:

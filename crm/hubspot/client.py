@@ -1,85 +1,107 @@
-"""One client for one portal: session, timeouts, repeats, and an answer's status as an error."""
+"""One client for one portal: token, budget, attempts, and an answer's status as an error."""
 
-import random
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 import orjson
 import requests
 import structlog
-from requests.adapters import HTTPAdapter
 
-from crm.hubspot.answers import error_from
+from crm.hubspot import transport
+from crm.hubspot.answers import error_from, json_from
 from crm.hubspot.errors import (
     HubSpotAuthError,
     HubSpotError,
     HubSpotNotFoundError,
-    HubSpotUnavailableError,
+    HubSpotRateLimitError,
 )
+from crm.hubspot.retries import Attempts
+from crm.hubspot.versions import base_path
 
 log = structlog.get_logger(__name__)
 
-ATTEMPTS = 3
-_FIRST_PAUSE = 0.2
-_CONNECTIONS = 16
+CallKind = Literal["general", "search", "associations"]
+"""HubSpot limits searches and the associations API apart from everything else."""
 
-# HubSpot docs: versioning. Dated paths carry the version after the API's name; the older family
-# has associations in v4 and everything else in v3.
-_LEGACY = {
-    "objects": "/crm/v3/objects",
-    "associations": "/crm/v4/associations",
-    "pipelines": "/crm/v3/pipelines",
-    "properties": "/crm/v3/properties",
-    "account": "/account-info/v3",
-}
-_DATED = {
-    "objects": "/crm/objects/{version}",
-    "associations": "/crm/associations/{version}",
-    "pipelines": "/crm/pipelines/{version}",
-    "properties": "/crm/properties/{version}",
-    "account": "/account-info/{version}",
-}
+
+class TokenSource(Protocol):
+    """Where the bearer token of a portal comes from."""
+
+    def get(self) -> str:
+        """The token to send now.
+
+        Raises:
+            HubSpotAuthError: there is none any more.
+        """
+
+    def renew(self, refused: str) -> str:
+        """Another token, after HubSpot refused this one as expired or invalid.
+
+        Raises:
+            HubSpotAuthError: there is no other.
+        """
+
+
+class Budget(Protocol):
+    """Says when a call may be made; shared by all processes that call the portal."""
+
+    def wait(self, kind: CallKind) -> None:
+        """Return when a call of this kind may be made; after a 429, when its limit has passed.
+
+        Raises:
+            HubSpotRateLimitError: that is longer than the caller's patience.
+        """
+
+    def learn(
+        self, kind: CallKind, headers: Mapping[str, str], error: HubSpotRateLimitError | None
+    ) -> None:
+        """Take in every answer: the limits in its headers, and the 429 if it was one."""
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds to wait for a connection, and for each piece of an answer."""
+    """Seconds to wait for a connection, for each piece of an answer, and for the whole call.
+
+    The patience includes repeats and the pauses before them, not the budget's first wait. A
+    repeat is made only if there is patience left to wait out its connection and its answer.
+    """
 
     connect: float = 3.05
     read: float = 30.0
+    patience: float = 60.0
 
 
 @dataclass
 class HubSpotClient:
-    """Speaks to HubSpot with one token.
+    """Speaks to HubSpot with the token of one portal; threads may share it.
 
     Args:
         base_url: such as ``https://api.hubapi.com``.
-        token: of a private app or a service key, or an OAuth access token.
+        token: of a private app or a service key, or the source of OAuth access tokens.
         version: a dated one, or ``v3`` for the v3 and v4 paths.
         timeouts: of every call.
         pause: waits the given seconds between attempts.
+        budget: asked before every attempt, told every answer; None for no limits but HubSpot's.
 
     Raises:
         HubSpotAuthError: the token cannot even be sent.
     """
 
     base_url: str
-    token: str = field(repr=False)
+    token: str | TokenSource = field(repr=False)
     version: str
     timeouts: Timeouts = Timeouts()
     pause: Callable[[float], None] = time.sleep
-    _local: threading.local = field(default_factory=threading.local, repr=False)
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         """Refuse a token that was mangled on its way here, without repeating it."""
-        if not re.fullmatch(r"[!-~]+", self.token):
-            raise HubSpotAuthError("The HubSpot token holds characters that no token has")
+        if isinstance(self.token, str):
+            _check(self.token)
 
     def call(
         self,
@@ -103,17 +125,32 @@ class HubSpotClient:
         Raises:
             HubSpotError: one of its family; ``retryable`` says whether to come back later.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        request = requests.Request(
+            method,
+            self.base_url + path,
+            headers=transport.HEADERS,
+            params=params,
+            data=None if body is None else orjson.dumps(body),
+        ).prepare()
+        kind = kind_of(path)
+        self._await_turn(kind)
+        attempts = Attempts(
+            repeatable=repeatable,
+            longest=self.timeouts.connect + self.timeouts.read,
+            patience=self.timeouts.patience,
+            is_paced=self.budget is not None,
+        )
+        token = self.token if isinstance(self.token, str) else self.token.get()
+        while True:
             try:
-                return self._call_once(method, path, params, body)
-            except HubSpotUnavailableError as error:
-                may_repeat = error.never_arrived or (repeatable and error.may_pass_soon)
-                if not may_repeat or attempt == ATTEMPTS:
-                    raise
-                seconds = _pause_after(attempt)
+                return self._attempt(request, token, kind, attempts.until)
+            except HubSpotError as error:
+                seconds = attempts.pause_after(error)
+                if isinstance(error, HubSpotAuthError):
+                    token = self._renew(token, error)
                 log.info("hubspot call repeated", path=path, reason=error.message, pause=seconds)
-                self.pause(seconds)
-        raise AssertionError("the loop returns or raises")
+            self.pause(seconds)
+            self._await_turn(kind)
 
     def path(self, api: str, *segments: str) -> str:
         """The path of a resource in the client's version, every segment quoted.
@@ -123,89 +160,50 @@ class HubSpotClient:
         """
         if not all(segment.strip(".") for segment in segments):
             raise HubSpotNotFoundError
-        paths = _LEGACY if self.version == "v3" else _DATED
         quoted = [quote(segment, safe="") for segment in segments]
-        return "/".join([paths[api].format(version=self.version), *quoted])
+        return "/".join([base_path(self.version, api), *quoted])
 
-    def _call_once(
-        self, method: str, path: str, params: Mapping[str, Any] | None, body: Any
+    def _await_turn(self, kind: CallKind) -> None:
+        if self.budget:
+            self.budget.wait(kind)
+
+    def _renew(self, refused: str, error: HubSpotAuthError) -> str:
+        if isinstance(self.token, str):
+            raise error
+        return self.token.renew(refused)
+
+    def _attempt(
+        self, request: requests.PreparedRequest, token: str, kind: CallKind, until: float
     ) -> Any:
+        _check(token)
+        request.headers["Authorization"] = f"Bearer {token}"
         started = time.monotonic()
-        try:
-            response = self._session().request(
-                method,
-                self.base_url + path,
-                params=params,
-                data=None if body is None else orjson.dumps(body),
-                timeout=(self.timeouts.connect, self.timeouts.read),
-                allow_redirects=False,
-            )
-        except (requests.ConnectTimeout, requests.ConnectionError) as error:
-            raise _unreached(error) from error
-        except requests.RequestException as error:
-            raise HubSpotUnavailableError(f"HubSpot's answer was lost ({_kind(error)})") from error
+        answer = transport.exchange(
+            request, connect=self.timeouts.connect, read=self.timeouts.read, until=until
+        )
         log.debug(
             "hubspot call",
-            method=method,
-            path=path,
-            status=response.status_code,
+            method=request.method,
+            path=request.path_url.partition("?")[0],
+            status=answer.status,
             milliseconds=round((time.monotonic() - started) * 1000),
         )
-        if response.status_code >= 300:
-            raise error_from(response.status_code, response.headers, response.content)
-        return _json(response)
-
-    def _session(self) -> requests.Session:
-        # requests does not promise that threads may share a session.
-        if not hasattr(self._local, "session"):
-            session = requests.Session()
-            # Neither proxies nor .netrc of the machine may change where or as whom we call.
-            session.trust_env = False
-            adapter = HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0)
-            session.mount("https://", adapter)
-            session.mount("http://", adapter)
-            session.headers.update(
-                {
-                    "Authorization": f"Bearer {self.token}",
-                    "Content-Type": "application/json",
-                    "Accept": "application/json",
-                    "User-Agent": "crm-middleware",
-                }
-            )
-            self._local.session = session
-        session_of_thread: requests.Session = self._local.session
-        return session_of_thread
+        refusal = error_from(answer) if answer.status >= 300 else None
+        if self.budget:
+            limit = refusal if isinstance(refusal, HubSpotRateLimitError) else None
+            self.budget.learn(kind, answer.headers, limit)
+        if refusal:
+            raise refusal
+        return json_from(answer)
 
 
-def _json(response: requests.Response) -> Any:
-    if not response.content:
-        return None
-    try:
-        return orjson.loads(response.content)
-    except orjson.JSONDecodeError as error:
-        raise HubSpotUnavailableError(
-            "HubSpot's answer was cut off or not JSON",
-            correlation_id=response.headers.get("x-hubspot-correlation-id"),
-        ) from error
+def kind_of(path: str) -> CallKind:
+    """Which of HubSpot's limits a call counts towards."""
+    if path.endswith("/search"):
+        return "search"
+    return "associations" if "/associations/" in path else "general"
 
 
-def _unreached(error: requests.RequestException) -> HubSpotError:
-    # requests calls both a refused connection and one that broke during the answer a
-    # ConnectionError; only in the first case it is certain that HubSpot did nothing.
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    unavailable = HubSpotUnavailableError(f"HubSpot cannot be reached ({_kind(reason or error)})")
-    unavailable.never_arrived = type(reason).__name__ in {
-        "NewConnectionError",
-        "ConnectTimeoutError",
-        "NameResolutionError",
-    }
-    return unavailable
-
-
-def _kind(error: BaseException) -> str:
-    """The error's class alone: its text may hold an address with credentials."""
-    return type(error).__name__
-
-
-def _pause_after(attempt: int) -> float:
-    return _FIRST_PAUSE * float(2**attempt) * random.uniform(0.5, 1)  # noqa: S311 - jitter, not a secret
+def _check(token: str) -> None:
+    if not re.fullmatch(r"[!-~]+", token):
+        raise HubSpotAuthError("The HubSpot token holds characters that no token has")

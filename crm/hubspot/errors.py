@@ -1,21 +1,36 @@
 """What can go wrong between us and HubSpot.
 
-HubSpotError                     502 HUBSPOT_API_ERROR     an answer that makes no sense
-├── HubSpotUnavailableError      503 HUBSPOT_UNAVAILABLE   not reached, too busy, or a 5xx
-│   └── HubSpotRateLimitError    503                       429
-├── HubSpotAuthError             401 HUBSPOT_AUTH_FAILED   the token is refused
-├── HubSpotScopeError            403 FORBIDDEN             the token lacks a scope
-├── HubSpotNotFoundError         404 NOT_FOUND
-├── HubSpotConflictError         409 CONFLICT              ``existing_id``, if told
-└── HubSpotRefusedError          400 VALIDATION_ERROR      the input is wrong in HubSpot's eyes
+HubSpotError                     502 HUBSPOT_API_ERROR     an answer that makes no sense; a redirect
+├── HubSpotUnavailableError      503 HUBSPOT_UNAVAILABLE   not reached, cut off, 408, 423, 477, 5xx
+│   └── HubSpotRateLimitError    503                       429, with its ``policy``
+├── HubSpotAuthError             401 HUBSPOT_AUTH_FAILED   401; ``is_expired``, or else invalid
+│   └── HubSpotRevokedError      401                       for good: connect the portal anew
+├── HubSpotScopeError            403 FORBIDDEN             403, with the ``scopes`` it asks for
+├── HubSpotNotFoundError         404 NOT_FOUND             404
+├── HubSpotConflictError         409 CONFLICT              409, with ``existing_id``, if told
+└── HubSpotRefusedError          400 VALIDATION_ERROR      400, 413, 414, 422: wrong in its eyes
 
-``retryable`` says whether the same call may succeed later with nothing changed.
+All carry what HubSpot's envelope told: ``message``, ``category``, ``sub_category``,
+``correlation_id`` (else from the header), ``context``, and ``errors`` by property, from
+``errors[]`` or from the JSON inside the message. ``met`` names what was met on the wire, for the
+decision list in ``crm.hubspot.retries``.
+
+``retryable`` says whether the same call may succeed later with nothing changed. It is true of
+HubSpotUnavailableError and its family alone; their ``retry_after`` says from when on.
+
+An error of a single row in a 207 is of the same classes, by its category; ``trace_ids`` and ``ids``
+tell which inputs it is about.
 """
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal
 
 from crm.errors import CRMError
+
+RateLimitPolicy = Literal["TEN_SECONDLY_ROLLING", "SECONDLY", "DAILY"]
+
+_EXPIRED = "EXPIRED_AUTHENTICATION"
 
 
 class HubSpotError(CRMError):
@@ -24,6 +39,15 @@ class HubSpotError(CRMError):
     status = 502
     error_code = "HUBSPOT_API_ERROR"
     retryable: ClassVar[bool] = False
+
+    sub_category: str | None = None
+    """Such as ``crm.associations.NO_ASSOCIATIONS_FOUND``."""
+    context: Mapping[str, Sequence[str]] = MappingProxyType({})
+    """What HubSpot named beside its message, such as ``{"ids": ["1", "2"]}``."""
+    trace_ids: Sequence[str] = ()
+    ids: Sequence[str] = ()
+    met: str = ""
+    """What was met on the wire; empty for a row's error and for one of our own."""
 
     def __init__(
         self,
@@ -40,13 +64,9 @@ class HubSpotError(CRMError):
             category: such as VALIDATION_ERROR.
             correlation_id: HubSpot's id of the request.
             errors: property name to HubSpot's sentence, where it named any.
-
-        Of an error within a batch, ``trace_ids`` and ``ids`` tell which inputs it is about.
         """
         self.category = category
         self.correlation_id = correlation_id
-        self.trace_ids: list[str] = []
-        self.ids: list[str] = []
         super().__init__(
             message,
             errors=errors,
@@ -69,18 +89,15 @@ class HubSpotUnavailableError(HubSpotError):
     status = 503
     error_code = "HUBSPOT_UNAVAILABLE"
     retryable = True
-    never_arrived: bool = False
-    """Whether it is certain that HubSpot did not even see the call."""
-    may_pass_soon: bool = True
-    """Whether trying again within a second makes sense: not where HubSpot asked for a pause."""
     retry_after: float | None = None
-    """Seconds that HubSpot asked to wait."""
+    """Seconds to wait before the next call: as HubSpot asked, else as the decision list says."""
 
 
 class HubSpotRateLimitError(HubSpotUnavailableError):
     """HubSpot's rate limit is reached."""
 
-    may_pass_soon = False
+    policy: RateLimitPolicy | None = None
+    """Which limit it is, where HubSpot tells."""
 
 
 class HubSpotAuthError(HubSpotError):
@@ -89,12 +106,23 @@ class HubSpotAuthError(HubSpotError):
     status = 401
     error_code = "HUBSPOT_AUTH_FAILED"
 
+    @property
+    def is_expired(self) -> bool:
+        """Whether the token was good once; an invalid one never was, or was revoked."""
+        return self.category == _EXPIRED
+
+
+class HubSpotRevokedError(HubSpotAuthError):
+    """The connection to HubSpot was revoked; connect the portal again."""
+
 
 class HubSpotScopeError(HubSpotError):
     """The HubSpot token lacks a scope."""
 
     status = 403
     error_code = "FORBIDDEN"
+    scopes: Sequence[str] = ()
+    """Of which at least one is wanted, where HubSpot tells."""
 
 
 class HubSpotNotFoundError(HubSpotError):

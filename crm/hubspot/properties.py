@@ -1,9 +1,45 @@
 """Property definitions: HubSpot's properties API."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from crm.hubspot.answers import reading
 from crm.hubspot.client import HubSpotClient
-from crm.hubspot.errors import HubSpotConflictError
+from crm.hubspot.errors import HubSpotConflictError, HubSpotNotFoundError
 from crm.objects import ObjectType
+
+
+@dataclass(frozen=True)
+class Option:
+    """A value that an enumeration may have."""
+
+    value: str
+    label: str
+    hidden: bool
+
+
+@dataclass(frozen=True)
+class Property:
+    """What HubSpot says of a property."""
+
+    name: str
+    label: str
+    type: str
+    """bool, date, datetime, enumeration, number, string, phone_number, or a rarer one."""
+    options: tuple[Option, ...]
+    """Of an enumeration; empty where the values are other records, such as owners."""
+    has_unique_value: bool
+    calculated: bool
+    read_only: bool
+    hidden: bool
+
+
+def list_properties(client: HubSpotClient, object_type: ObjectType) -> list[Property]:
+    """All live properties of an object type, also the portal's own."""
+    body = client.call("GET", client.path("properties", object_type.name), repeatable=True)
+    with reading():
+        return [_property(each) for each in body["results"]]
 
 
 def ensure_unique_property(
@@ -21,9 +57,7 @@ def ensure_unique_property(
         HubSpotConflictError: a property of that name exists, but its values are not unique.
         HubSpotScopeError: the token lacks ``crm.schemas.{object type}.write``.
     """
-    body = client.call("GET", client.path("properties", object_type.name), repeatable=True)
-    with reading():
-        existing = {each["name"]: bool(each.get("hasUniqueValue")) for each in body["results"]}
+    existing = {each.name: each.has_unique_value for each in list_properties(client, object_type)}
     if name not in existing:
         _create(client, object_type, name, label, description)
     elif not existing[name]:
@@ -32,6 +66,18 @@ def ensure_unique_property(
             "archive or rename it in HubSpot (Settings, Properties), then try again"
         )
     return name not in existing
+
+
+def find_uniqueness(client: HubSpotClient, object_type: ObjectType, name: str) -> bool | None:
+    """Whether the values of a property are unique; None if the portal has no such property."""
+    try:
+        body = client.call(
+            "GET", client.path("properties", object_type.name, name), repeatable=True
+        )
+    except HubSpotNotFoundError:
+        return None
+    with reading():
+        return bool(body.get("hasUniqueValue"))
 
 
 def _create(
@@ -57,3 +103,19 @@ def _create(
         )
     except HubSpotConflictError:
         return
+
+
+def _property(body: Mapping[str, Any]) -> Property:
+    return Property(
+        name=str(body["name"]),
+        label=body.get("label") or body["name"],
+        type=body["type"],
+        options=tuple(
+            Option(str(each["value"]), each.get("label") or each["value"], bool(each.get("hidden")))
+            for each in body.get("options") or ()
+        ),
+        has_unique_value=bool(body.get("hasUniqueValue")),
+        calculated=bool(body.get("calculated")),
+        read_only=bool((body.get("modificationMetadata") or {}).get("readOnlyValue")),
+        hidden=bool(body.get("hidden")),
+    )

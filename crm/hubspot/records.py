@@ -3,19 +3,29 @@
 Source of the batch rules: HubSpot docs, error-handling and using-object-apis.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from crm.hubspot.answers import BatchOutcome, HubSpotRecord, batch_from, reading
+from crm.hubspot import associations as hubspot_associations
+from crm.hubspot.answers import (
+    BatchOutcome,
+    HubSpotRecord,
+    association_key,
+    batch_from,
+    reading,
+)
 from crm.hubspot.client import HubSpotClient
-from crm.hubspot.errors import HubSpotError
-from crm.objects import CONTACTS, ObjectType
+from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError
+from crm.hubspot.paging import list_all, next_after, parts
+from crm.objects import CONTACTS, OBJECT_TYPES, ObjectType
 
 BATCH = 100
 """The most inputs of one batch call."""
 
 _MORE_EMAILS = "hs_additional_emails"
+_LONGEST_QUERY = 4000
+"""Characters; from which length on HubSpot answers 414 is not documented."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,16 @@ class Write:
     """An upsert's unique value, an update's record id."""
     properties: Mapping[str, str]
     """Values as strings; an empty one clears the property."""
+
+
+@dataclass(frozen=True)
+class BatchRead:
+    """What became of a batch of ids."""
+
+    found: Mapping[str, HubSpotRecord]
+    """By the record's own id, which is not the one asked for where that was merged into it."""
+    missing: Collection[str]
+    """The ids that no found record bears: archived, deleted, merged or never given."""
 
 
 def upsert(
@@ -96,6 +116,90 @@ def get(client: HubSpotClient, object_type: ObjectType, record_id: str) -> HubSp
         return HubSpotRecord.from_json(body)
 
 
+def read_batch(
+    client: HubSpotClient,
+    object_type: ObjectType,
+    ids: Collection[str],
+    *,
+    properties: Sequence[str],
+    archived: bool = False,
+) -> BatchRead:
+    """Read any number of records by their ids, 100 a request.
+
+    Args:
+        client: of the portal.
+        object_type: whose records.
+        ids: HubSpot's; one that comes twice is read once.
+        properties: to read.
+        archived: look among the archived records instead of the live ones.
+    """
+    wanted = list(dict.fromkeys(ids))
+    found: dict[str, HubSpotRecord] = {}
+    for some in parts(wanted, BATCH):
+        body = client.call(
+            "POST",
+            client.path("objects", object_type.name, "batch", "read"),
+            params={"archived": "true"} if archived else None,
+            body={"inputs": [{"id": each} for each in some], "properties": list(properties)},
+            repeatable=True,
+        )
+        answer = batch_from(body)
+        for error in answer.errors:
+            if not isinstance(error, HubSpotNotFoundError):
+                raise error
+        with reading():
+            found |= {each.id: each for each in map(HubSpotRecord.from_json, answer.results)}
+    return BatchRead(found, set(wanted) - found.keys())
+
+
+def iterate(
+    client: HubSpotClient,
+    object_type: ObjectType,
+    *,
+    properties: Sequence[str],
+    associations: Collection[ObjectType] = (),
+    archived: bool = False,
+    start: str = "",
+) -> Iterator[HubSpotRecord]:
+    """Every record of a type, by id, 100 a request; there is no limit to their number.
+
+    Args:
+        client: of the portal.
+        object_type: whose records.
+        properties: to read.
+        associations: the types of which to read the associated ids.
+        archived: the archived records instead of the live ones.
+        start: the id to go on from, which may come again; empty for the beginning.
+    """
+    names = ",".join(properties)
+    is_long = len(names) > _LONGEST_QUERY
+    params = {
+        "limit": str(BATCH),
+        "archived": str(archived).lower(),
+        "properties": "" if is_long else names,
+        "associations": ",".join(each.name for each in associations),
+        "after": start,
+    }
+    path = client.path("objects", object_type.name)
+    for page in list_all(client, path, {name: value for name, value in params.items() if value}):
+        with reading():
+            records = [_with_associations(client, object_type, each) for each in page]
+        if is_long:
+            records = _with_properties(client, object_type, records, properties, archived)
+        yield from records
+
+
+def archive(client: HubSpotClient, object_type: ObjectType, ids: Collection[str]) -> None:
+    """Archive any number of records, 100 a request; HubSpot is silent of those that are gone."""
+    for some in parts(list(dict.fromkeys(ids)), BATCH):
+        client.call(
+            "POST",
+            client.path("objects", object_type.name, "batch", "archive"),
+            body={"inputs": [{"id": each} for each in some]},
+            repeatable=True,
+        )
+
+
 def find_contact_id(client: HubSpotClient, email: str) -> str | None:
     """The id of the contact that has this address, in lower case, as its own or a further one.
 
@@ -125,6 +229,38 @@ def find_contact_id(client: HubSpotClient, email: str) -> str | None:
             if email in (record.properties.get("email"), *more):
                 return record.id
     return None
+
+
+def _with_associations(
+    client: HubSpotClient, object_type: ObjectType, body: Mapping[str, Any]
+) -> HubSpotRecord:
+    """A record of a list; the list shows some hundreds of its associated ids, the rest is read."""
+    record = HubSpotRecord.from_json(body)
+    complete = dict(record.associations)
+    for name, page in (body.get("associations") or {}).items():
+        if next_after(page):
+            key = association_key(name)
+            to_type = OBJECT_TYPES[key]
+            found = hubspot_associations.read(client, object_type, to_type, [record.id])
+            complete[key] = [each.id for each in found[record.id]]
+    return replace(record, associations=complete)
+
+
+def _with_properties(
+    client: HubSpotClient,
+    object_type: ObjectType,
+    records: Sequence[HubSpotRecord],
+    properties: Sequence[str],
+    archived: bool,
+) -> list[HubSpotRecord]:
+    """The same records with properties too many for an address; without those gone meanwhile."""
+    ids = [record.id for record in records]
+    found = read_batch(client, object_type, ids, properties=properties, archived=archived).found
+    return [
+        replace(found[record.id], associations=record.associations)
+        for record in records
+        if record.id in found
+    ]
 
 
 def _outcome(

@@ -1,6 +1,8 @@
 """The tables, as SQLAlchemy models."""
 
 from crm.models.accounts import ApiKey, Organization, SignIn, User
+from crm.models.budgets import CallWindow, DayQuota
+from crm.models.inbox import WebhookEvent
 from crm.models.mirror import PENDING, REJECTED, SYNCED, Association, PipelineSet, Record
 from crm.models.portals import Portal
 
@@ -10,10 +12,13 @@ __all__ = [
     "SYNCED",
     "ApiKey",
     "Association",
+    "CallWindow",
+    "DayQuota",
     "Organization",
     "PipelineSet",
     "Portal",
     "Record",
     "SignIn",
     "User",
+    "WebhookEvent",
 ]

@@ -15,10 +15,22 @@ class Portal(Base):
     id: Mapped[big_id]
     organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"), unique=True)
     hub_id: Mapped[int | None] = mapped_column(BigInteger, unique=True)
+    time_zone: Mapped[str] = mapped_column(server_default="UTC")
+    """In which the portal's day begins, and with it a new quota."""
     set_up_at: Mapped[timestamp | None]
     """When its ``crm_uid`` properties were last found or made."""
     push_failures: Mapped[int] = mapped_column(server_default="0")
     """Attempts in a row that ended in a transient failure."""
     push_retry_at: Mapped[timestamp | None]
     push_error: Mapped[str | None]
+    seed_digest: Mapped[bytes | None]
+    """Of the setting that the tokens below began with; another value begins anew."""
+    refresh_token: Mapped[bytes | None]
+    """Encrypted, as is the access token."""
+    access_token: Mapped[bytes | None]
+    access_expires_at: Mapped[timestamp | None]
+    refresh_leased_until: Mapped[timestamp | None]
+    """Until then one process is about to refresh, and the others keep off."""
+    disabled_reason: Mapped[str | None]
+    """Why HubSpot will not give tokens any more."""
     created_at: Mapped[created_timestamp]

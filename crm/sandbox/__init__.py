@@ -8,8 +8,8 @@ In tests::
 From a shell: ``python -m crm.sandbox --help``.
 """
 
-from crm.sandbox.access import DEFAULT_TOKEN
+from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.store import DEFAULT_PORTAL_ID
 
-__all__ = ["DEFAULT_PORTAL_ID", "DEFAULT_TOKEN", "SandboxServer"]
+__all__ = ["DEFAULT_APP", "DEFAULT_PORTAL_ID", "DEFAULT_TOKEN", "SandboxServer"]

@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from crm.sandbox.access import DEFAULT_TOKEN
+from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN
+from crm.sandbox.access_admin import is_redirect_uri
 from crm.sandbox.clock import LAST_MOMENT, parse_moment
 from crm.sandbox.demo import fill_with_demo_data
 from crm.sandbox.faults import FaultError, parse_fault
@@ -34,6 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             latency_ms=options.latency_ms,
             latency_jitter_ms=options.latency_jitter_ms,
             index_lag_ms=options.index_lag_ms,
+        ),
+        app=replace(
+            DEFAULT_APP,
+            client_id=options.client_id,
+            client_secret=options.client_secret,
+            redirect_uris=tuple(options.redirect_uri or DEFAULT_APP.redirect_uris),
         ),
     )
     sandbox.faults.replace(options.fault)
@@ -81,6 +89,22 @@ def _parser() -> argparse.ArgumentParser:
         "--portal-id", type=int, default=DEFAULT_PORTAL_ID, help="id of the portal (hub id)"
     )
     parser.add_argument(
+        "--client-id", default=DEFAULT_APP.client_id, help="client id of the app, for OAuth"
+    )
+    parser.add_argument(
+        "--client-secret",
+        default=DEFAULT_APP.client_secret,
+        help="its client secret, which signs webhooks too",
+    )
+    parser.add_argument(
+        "--redirect-uri",
+        action="append",
+        type=_redirect_uri,
+        metavar="URI",
+        help="where OAuth may send a browser back to; may be given several times "
+        f"(default: {DEFAULT_APP.redirect_uris[0]})",
+    )
+    parser.add_argument(
         "--seed", type=int, help="repeat the same ids and the same disorder of batch results"
     )
     parser.add_argument(
@@ -111,6 +135,12 @@ def _port(text: str) -> int:
     if not 0 <= port <= _MAX_PORT:
         raise ValueError(text)
     return port
+
+
+def _redirect_uri(text: str) -> str:
+    if not is_redirect_uri(text):
+        raise ValueError(text)
+    return text
 
 
 def _milliseconds(text: str) -> int:

@@ -1,6 +1,6 @@
-"""The account itself and its owners.
+"""The account itself: its details, its use of the API, its apps and its owners.
 
-Sources: HubSpot docs, account information and owners guides.
+Sources: HubSpot docs, account information, app uninstalls and owners guides.
 """
 
 from typing import Any
@@ -24,13 +24,24 @@ def read_account(call: Call) -> Answer:
         "companyCurrency": "USD",
         "additionalCurrencies": [],
         "utcOffset": "-05:00",
-        "utcOffsetMilliseconds": -18_000_000,
-        "uiDomain": "app.hubspot.com",
-        "dataHostingLocation": "na1",
+        "utcOffsetMilliseconds": call.portal.utc_offset_ms,
+        "uiDomain": call.portal.ui_domain,
+        "dataHostingLocation": "eu1" if "-eu1." in call.portal.ui_domain else "na1",
     }
-    if call.version >= "2026-09" and not call.version.startswith("v"):
-        details |= {"portalName": "Bright Harbor", "createdAt": iso(_CREATED)}
+    if call.is_since("2026-09"):
+        details |= {"portalName": call.portal.name, "createdAt": iso(_CREATED)}
     return Answer(details)
+
+
+def read_daily_usage(call: Call) -> Answer:
+    """Return how much of the day's quota the private apps have used."""
+    return Answer({"results": [call.portal.limits.report_day()]})
+
+
+def uninstall_app(call: Call) -> Answer:
+    """Take the calling app out of the portal: 204, and its refresh tokens are worth nothing."""
+    call.registry.uninstall(call.portal.id, call.access.app_id)
+    return Answer(status=204)
 
 
 def list_owners(call: Call) -> Answer:
@@ -65,6 +76,8 @@ def read_owner(call: Call, owner_id: str) -> Answer:
 
 ROUTES = (
     Route("account", "GET", "/details", read_account),
+    Route("account", "GET", "/api-usage/daily/private-apps", read_daily_usage),
+    Route("installs", "DELETE", "/external-install", uninstall_app),
     Route("owners", "GET", "", list_owners),
     Route("owners", "GET", "/<owner_id>", read_owner),
 )

@@ -1,4 +1,4 @@
-"""The admin API under ``/_sandbox``: counters, faults, clock, settings, pipelines, reset.
+"""The admin API under ``/_sandbox``: who may call, faults, clock, log, settings, reset.
 
 A tool for whoever runs the sandbox on loopback: it asks for no token, is not counted and is
 never struck by faults. HubSpot has nothing like it.
@@ -11,14 +11,23 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
+from crm.sandbox.access_admin import AdminRoute, access_routes
 from crm.sandbox.demo import fill_with_demo_data
-from crm.sandbox.errors import HubSpotError, invalid, missing_fields
+from crm.sandbox.errors import invalid, missing_fields
 from crm.sandbox.faults import FaultError
 from crm.sandbox.object_types import get_object_type
-from crm.sandbox.payload import as_list, as_object, find_text, object_list, text_field
+from crm.sandbox.payload import (
+    as_list,
+    as_object,
+    find_text,
+    object_list,
+    parse_object,
+    text_field,
+)
 from crm.sandbox.schema import ObjectType, Pipeline, Stage
-from crm.sandbox.serving_tools import Tool, serving_tools
+from crm.sandbox.serving_tools import serving_tools
 from crm.sandbox.store import Sandbox, Settings
+from crm.sandbox.write_rules import read_write_rules
 
 ADMIN_PREFIX = "/_sandbox"
 _MAX_SETTING = 3_600_000
@@ -28,7 +37,7 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
     """Build the admin API for a sandbox."""
     admin = Blueprint(name, __name__, url_prefix=ADMIN_PREFIX)
     views = _Views(sandbox)
-    tools: list[Tool] = [
+    routes: tuple[AdminRoute, ...] = (
         ("GET", "/health", views.read_health),
         ("GET", "/requests", views.list_requests),
         ("DELETE", "/requests", views.clear_requests),
@@ -39,9 +48,11 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
         ("GET", "/settings", views.read_settings),
         ("PUT", "/settings", views.change_settings),
         ("PUT", "/pipelines/<object_type>", views.replace_pipelines),
+        ("PUT", "/rules/<object_type>", views.replace_write_rules),
         *serving_tools(sandbox),
-    ]
-    for method, path, view in tools:
+        *access_routes(sandbox),
+    )
+    for method, path, view in routes:
         admin.add_url_rule(path, view.__name__, _as_json(view), methods=[method])
     return admin
 
@@ -98,6 +109,9 @@ class _Views:
     def replace_pipelines(self, object_type: str) -> dict[str, Any]:
         return replace_pipelines(self._sandbox, get_object_type(object_type), _json())
 
+    def replace_write_rules(self, object_type: str) -> dict[str, Any]:
+        return replace_write_rules(self._sandbox, get_object_type(object_type), _json())
+
 
 def reset_sandbox(sandbox: Sandbox, *, demo: bool = False) -> None:
     """Make the sandbox new: no faults, no counts, no records but the demo data if asked for."""
@@ -132,6 +146,17 @@ def replace_pipelines(
     return {"results": [each.render() for each in given]}
 
 
+def replace_write_rules(
+    sandbox: Sandbox, object_type: ObjectType, body: dict[str, Any]
+) -> dict[str, Any]:
+    """Give every portal other rules for a type's writes, as `read_write_rules` has them."""
+    for portal in sandbox.portals.values():
+        with portal.lock, portal.journal.transaction():
+            rules = read_write_rules(portal, object_type, body)
+            portal.setup.put_write_rules(object_type, rules)
+    return body
+
+
 def _read_pipeline(shape: dict[str, Any], order: int) -> Pipeline:
     stages = tuple(
         Stage(
@@ -149,8 +174,4 @@ def _read_pipeline(shape: dict[str, Any], order: int) -> Pipeline:
 
 
 def _json() -> dict[str, Any]:
-    """Return the request's JSON object, whatever its content type says."""
-    try:
-        return as_object(orjson.loads(request.get_data()))
-    except orjson.JSONDecodeError as error:
-        raise HubSpotError(400, f"not JSON: {error}") from error
+    return parse_object(request.get_data())

@@ -6,9 +6,9 @@ locked and in one transaction, so that a refusal leaves nothing behind.
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import orjson
 from flask import Flask, Response, g, request
@@ -18,45 +18,68 @@ from werkzeug.routing import BaseConverter
 from crm.sandbox import (
     account,
     association_routes,
+    associations_v3,
     batches,
+    labels,
+    merges,
     objects,
+    pipeline_writes,
     pipelines,
     properties,
+    property_groups,
     search,
 )
 from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
-from crm.sandbox.errors import HubSpotError, resource_not_found, unauthenticated
+from crm.sandbox.errors import (
+    CONTENT_TYPE,
+    HubSpotError,
+    resource_not_found,
+    token_expired,
+    unauthenticated,
+)
+from crm.sandbox.events import app_as_actor
+from crm.sandbox.limits import find_kind
+from crm.sandbox.oauth import VERSIONS as OAUTH_VERSIONS
+from crm.sandbox.oauth import oauth_blueprint
 from crm.sandbox.object_types import get_object_type
 from crm.sandbox.request_log import CORRELATION_HEADER, EXCHANGE, Exchange
+from crm.sandbox.schema import ObjectType
+from crm.sandbox.scopes import RULES, check_scopes, find_action
 from crm.sandbox.store import Sandbox
 
 MAX_BODY_BYTES: Final = 20 * 1024 * 1024
 MAX_URI_LENGTH: Final = 16_000
-CONTENT_TYPE: Final = "application/json;charset=utf-8"
 ADMIN: Final = "admin"
 
-# Where each area of the API is served: the legacy version and its prefix, the dated prefix.
+# Where each area of the API is served: the legacy version and its prefix, the dated prefix. What
+# v4 replaced has none of the latter.
 AREAS: Final = {
     "objects": ("v3", "/crm/v3/objects", "/crm/objects/<dated:version>"),
     "record_associations": ("v4", "/crm/v4/objects", "/crm/objects/<dated:version>"),
     "associations": ("v4", "/crm/v4/associations", "/crm/associations/<dated:version>"),
+    "record_associations_v3": ("v3", "/crm/v3/objects", None),
+    "associations_v3": ("v3", "/crm/v3/associations", None),
     "pipelines": ("v3", "/crm/v3/pipelines", "/crm/pipelines/<dated:version>"),
     "properties": ("v3", "/crm/v3/properties", "/crm/properties/<dated:version>"),
     "owners": ("v3", "/crm/v3/owners", "/crm/owners/<dated:version>"),
     "account": ("v3", "/account-info/v3", "/account-info/<dated:version>"),
+    "installs": ("v3", "/appinstalls/v3", "/appinstalls/<dated:version>"),
 }
 ROUTES: Final[tuple[Route, ...]] = (
     *objects.ROUTES,
     *batches.ROUTES,
+    *merges.ROUTES,
     *search.ROUTES,
     *association_routes.ROUTES,
+    *associations_v3.ROUTES,
+    *labels.ROUTES,
     *pipelines.ROUTES,
+    *pipeline_writes.ROUTES,
     *properties.ROUTES,
+    *property_groups.ROUTES,
     *account.ROUTES,
 )
-
-BeforeRequest: TypeAlias = Callable[[Call], None]
 
 _log = logging.getLogger(__name__)
 _PATH_PART = re.compile(r"<(?:\w+:)?(\w+)>")
@@ -68,12 +91,20 @@ class DatedVersion(BaseConverter):
     regex = "2025-09|2026-03|2026-09|2027-03-beta"
 
 
-def create_app(sandbox: Sandbox, before_requests: Sequence[BeforeRequest] = ()) -> Flask:
-    """Build the app around a sandbox's state.
+class OAuthVersion(BaseConverter):
+    """A version of the OAuth API that exists."""
 
-    Each of ``before_requests`` sees an authenticated call before its view does, and refuses it
-    by raising `HubSpotError`: the place for rate limits and scopes.
-    """
+    regex = "|".join(OAUTH_VERSIONS)
+
+
+class NewOAuthVersion(BaseConverter):
+    """A version of the OAuth API that keeps tokens out of addresses."""
+
+    regex = "|".join(OAUTH_VERSIONS[1:])
+
+
+def create_app(sandbox: Sandbox) -> Flask:
+    """Build the app around a sandbox's state."""
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     # HubSpot answers with and without a final slash, and never redirects.
@@ -81,8 +112,10 @@ def create_app(sandbox: Sandbox, before_requests: Sequence[BeforeRequest] = ()) 
     app.url_map.merge_slashes = False
     app.url_map.redirect_defaults = False
     app.url_map.converters["dated"] = DatedVersion
+    app.url_map.converters |= {"oauth": OAuthVersion, "new_oauth": NewOAuthVersion}
     for route in ROUTES:
-        _add_route(app, sandbox, route, before_requests)
+        _add_route(app, sandbox, route)
+    app.register_blueprint(oauth_blueprint(sandbox))
     app.register_blueprint(admin_blueprint(sandbox, name=ADMIN))
     _add_hooks(app)
     app.register_error_handler(HubSpotError, _answer_refusal)
@@ -91,16 +124,18 @@ def create_app(sandbox: Sandbox, before_requests: Sequence[BeforeRequest] = ()) 
     return app
 
 
-def _add_route(
-    app: Flask, sandbox: Sandbox, route: Route, before_requests: Sequence[BeforeRequest]
-) -> None:
+def _add_route(app: Flask, sandbox: Sandbox, route: Route) -> None:
     legacy, legacy_prefix, dated_prefix = AREAS[route.area]
+    kind, rule = find_kind(route.area, route.path), RULES[route.area]
+    action = find_action(route.method, route.path)
 
     def serve(version: str, **path: str) -> Response:
         call = _make_call(sandbox, version)
-        for check in before_requests:
-            check(call)
-        return _respond(_run(route, call, path))
+        g.limit_headers = call.portal.limits.spend(call.access, kind)
+        arguments = _read_path(path)
+        types = [each.name for each in arguments.values() if isinstance(each, ObjectType)]
+        check_scopes(call.access, rule(action, types))
+        return _respond(_run(route, call, arguments))
 
     name = f"{route.view.__module__}.{route.view.__name__}".rpartition("sandbox.")[2]
     endpoint = name.replace(".", ":")
@@ -108,6 +143,8 @@ def _add_route(
         (legacy_prefix, "legacy", {"version": legacy}),
         (dated_prefix, "dated", None),
     ):
+        if prefix is None:
+            continue
         app.add_url_rule(
             prefix + route.path,
             endpoint=f"{endpoint}:{family}",
@@ -118,24 +155,33 @@ def _add_route(
         )
 
 
-def _run(route: Route, call: Call, path: dict[str, str]) -> Answer:
-    """Run a view with its portal to itself; all of its changes stay, or none."""
-    arguments: dict[str, Any] = {
+def _read_path(path: Mapping[str, str]) -> dict[str, Any]:
+    return {
         name: get_object_type(value) if name.endswith("_type") else value
         for name, value in path.items()
     }
+
+
+def _run(route: Route, call: Call, arguments: dict[str, Any]) -> Answer:
+    """Run a view with its portal to itself; all of its changes stay, or none."""
     with call.portal.lock, call.portal.journal.transaction():
+        call.portal.journal.actor = app_as_actor(call.access.app_id)
         return route.view(call, **arguments)
 
 
 def _make_call(sandbox: Sandbox, version: str) -> Call:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     access = sandbox.find_access(token.strip()) if scheme.lower() == "bearer" else None
-    if access is None:
+    portal = sandbox.portals.get(access.portal_id) if access else None
+    if access is None or portal is None:
         raise unauthenticated()
+    now = sandbox.clock.now_ms()
+    if access.expires_at is not None and access.expires_at <= now:
+        raise token_expired(access.expires_at, now)
     return Call(
-        portal=sandbox.portals[access.portal_id],
+        portal=portal,
         access=access,
+        registry=sandbox.registry,
         version=version,
         url=request.base_url,
         query=dict(request.args.lists()),
@@ -156,6 +202,7 @@ def _add_hooks(app: Flask) -> None:
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers[CORRELATION_HEADER] = g.correlation_id
+        response.headers.update(g.get("limit_headers", {}))
         return response
 
 
@@ -181,7 +228,8 @@ def _respond(answer: Answer) -> Response:
 
 
 def _answer_refusal(error: HubSpotError) -> Response:
-    return _respond(Answer({**error.body(), "correlationId": g.correlation_id}, error.status))
+    body = {**error.body(), "correlationId": g.correlation_id}
+    return _respond(Answer(body, error.status, error.headers))
 
 
 def _answer_http_error(error: HTTPException) -> Response:

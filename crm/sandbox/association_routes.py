@@ -22,7 +22,6 @@ from crm.sandbox.associations import (
 from crm.sandbox.batches import batch_answer
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import NOT_FOUND, HubSpotError, invalid
-from crm.sandbox.object_types import types_between
 from crm.sandbox.payload import (
     JSONObject,
     as_list,
@@ -36,6 +35,7 @@ from crm.sandbox.payload import (
 from crm.sandbox.records import find_record
 from crm.sandbox.schema import AssociationType, ObjectType
 from crm.sandbox.tables import Ref
+from crm.sandbox.write_rules import check_may_associate
 
 PAGE = 500
 MAX_READ = 1_000
@@ -50,6 +50,9 @@ def list_associations(
     call: Call, from_type: ObjectType, record_id: str, to_type: ObjectType
 ) -> Answer:
     """Return a page of what a record is associated with."""
+    if call.portal.table(from_type).find_survivor(whole_number(record_id) or 0):
+        # Source: HubSpot changelog, "Deals now support merging": they are the survivor's.
+        return Answer({"results": []})
     source = get_ref(call.portal, from_type, record_id)
     rows, following = _page(call, source, to_type, call.text("after"), call.limit(PAGE, PAGE))
     paging = {"paging": call.page_link(following)} if following else {}
@@ -60,6 +63,7 @@ def associate_default(
     call: Call, from_type: ObjectType, record_id: str, to_type: ObjectType, to_id: str
 ) -> Answer:
     """Associate two records without a label; doing it again changes nothing."""
+    check_may_associate(call, from_type, to_type)
     source = get_ref(call.portal, from_type, record_id)
     target = get_ref(call.portal, to_type, to_id)
     associate(call.portal, source, target, [])
@@ -70,8 +74,9 @@ def replace_labels(
     call: Call, from_type: ObjectType, record_id: str, to_type: ObjectType, to_id: str
 ) -> Answer:
     """Make the given types the only ones between two records: 201."""
+    check_may_associate(call, from_type, to_type)
     specs = [as_object(each) for each in as_list(call.json())]
-    types = read_types(specs, from_type, to_type)
+    types = read_types(call.portal, specs, from_type, to_type)
     source = get_ref(call.portal, from_type, record_id)
     target = get_ref(call.portal, to_type, to_id)
     replace_types(call.portal, source, target, types)
@@ -82,6 +87,7 @@ def archive_association(
     call: Call, from_type: ObjectType, record_id: str, to_type: ObjectType, to_id: str
 ) -> Answer:
     """Remove every type between two records: 204."""
+    check_may_associate(call, from_type, to_type)
     source = get_ref(call.portal, from_type, record_id)
     target = get_ref(call.portal, to_type, to_id)
     dissociate(call.portal, source, target)
@@ -100,7 +106,7 @@ def batch_read(call: Call, from_type: ObjectType, to_type: ObjectType) -> Answer
             source = Ref(from_type.name, record.id)
             rows, following = _page(call, source, to_type, find_text(item, "after"), PAGE)
         if not rows:
-            errors.append(_no_associations(from_type, key, to_type))
+            errors.append(no_associations(from_type, key, to_type))
             continue
         paging = {"paging": {"next": {"after": following}}} if following else {}
         results.append({"from": {"id": key}, "to": rows, **paging})
@@ -109,29 +115,32 @@ def batch_read(call: Call, from_type: ObjectType, to_type: ObjectType) -> Answer
 
 def batch_create(call: Call, from_type: ObjectType, to_type: ObjectType) -> Answer:
     """Add types between many pairs: 201, or 207 when some records do not exist."""
+    check_may_associate(call, from_type, to_type)
     inputs = batch_inputs(call.json(), MAX_CREATE)
 
     def write(source: Ref, target: Ref, item: JSONObject) -> list[dict[str, Any]]:
-        types = read_types(object_list(item, "types"), from_type, to_type)
+        types = read_types(call.portal, object_list(item, "types"), from_type, to_type)
         associate(call.portal, source, target, types)
         return [render_pair(source, target, types)]
 
-    return _write_pairs(call, (from_type, to_type), inputs, write, 201)
+    return write_pairs(call, (from_type, to_type), inputs, write, 201)
 
 
 def batch_associate_default(call: Call, from_type: ObjectType, to_type: ObjectType) -> Answer:
     """Associate many pairs without a label: 200, or 207 when some records do not exist."""
+    check_may_associate(call, from_type, to_type)
     inputs = batch_inputs(call.json(), MAX_DEFAULT)
 
     def write(source: Ref, target: Ref, _: JSONObject) -> list[dict[str, Any]]:
         associate(call.portal, source, target, [])
         return _default_rows(source, target, from_type, to_type)
 
-    return _write_pairs(call, (from_type, to_type), inputs, write, 200)
+    return write_pairs(call, (from_type, to_type), inputs, write, 200)
 
 
 def batch_archive(call: Call, from_type: ObjectType, to_type: ObjectType) -> Answer:
     """Remove every type between many pairs: nothing happens for those that have none."""
+    check_may_associate(call, from_type, to_type)
     for item in batch_inputs(call.json(), MAX_ARCHIVE):
         source = Ref(from_type.name, _end(item, "from"))
         for target in object_list(item, "to"):
@@ -142,16 +151,12 @@ def batch_archive(call: Call, from_type: ObjectType, to_type: ObjectType) -> Ans
 
 def batch_archive_labels(call: Call, from_type: ObjectType, to_type: ObjectType) -> Answer:
     """Remove some types between many pairs; removing the unlabelled one removes all."""
+    check_may_associate(call, from_type, to_type)
     for item in batch_inputs(call.json(), MAX_CREATE):
-        types = read_types(object_list(item, "types"), from_type, to_type)
+        types = read_types(call.portal, object_list(item, "types"), from_type, to_type)
         source = Ref(from_type.name, _end(item, "from"))
         remove_types(call.portal, source, Ref(to_type.name, _end(item, "to")), types)
     return Answer(status=_archived_status(call))
-
-
-def list_labels(_: Call, from_type: ObjectType, to_type: ObjectType) -> Answer:
-    """Return the association types of a direction."""
-    return Answer({"results": [each.render() for each in types_between(from_type, to_type)]})
 
 
 def _page(
@@ -165,14 +170,16 @@ def _page(
     rows = [
         {
             "toObjectId": target,
-            "associationTypes": [each.render() for each in type_ids_to_types(type_ids)],
+            "associationTypes": [
+                each.render() for each in type_ids_to_types(call.portal, type_ids)
+            ],
         }
         for target, type_ids in targets[:size]
     ]
     return rows, str(targets[size][0]) if len(targets) > size else None
 
 
-def _write_pairs(
+def write_pairs(
     call: Call,
     ends: tuple[ObjectType, ObjectType],
     inputs: Sequence[JSONObject],
@@ -185,27 +192,26 @@ def _write_pairs(
     errors = []
     for item in inputs:
         try:
-            source = get_ref(call.portal, from_type, _end_key(item, "from"))
-            target = get_ref(call.portal, to_type, _end_key(item, "to"))
+            source = get_ref(call.portal, from_type, end_key(item, "from"))
+            target = get_ref(call.portal, to_type, end_key(item, "to"))
         except HubSpotError as error:
             if error.category != NOT_FOUND:
                 raise
             errors.append(
-                error.batch_item(
-                    fromObjectId=_end_key(item, "from"), toObjectId=_end_key(item, "to")
-                )
+                error.batch_item(fromObjectId=end_key(item, "from"), toObjectId=end_key(item, "to"))
             )
             continue
         results += write(source, target, item)
     return batch_answer(call.portal, results, errors, success)
 
 
-def _end_key(item: JSONObject, name: str) -> str:
+def end_key(item: JSONObject, name: str) -> str:
+    """Return the id of an input's ``from`` or ``to``."""
     return text_field(as_object(item.get(name)), "id")
 
 
 def _end(item: JSONObject, name: str) -> int:
-    return whole_number(_end_key(item, name)) or 0
+    return whole_number(end_key(item, name)) or 0
 
 
 def _default_rows(
@@ -229,7 +235,8 @@ def _default_row(source: Ref, target: Ref, each: AssociationType) -> dict[str, A
     }
 
 
-def _no_associations(from_type: ObjectType, key: str, to_type: ObjectType) -> dict[str, Any]:
+def no_associations(from_type: ObjectType, key: str, to_type: ObjectType) -> dict[str, Any]:
+    """Return the error entry of a batch read for a record without associations."""
     return HubSpotError(
         404,
         f"No {to_type.singular} is associated with {from_type.singular} {key}.",
@@ -269,5 +276,4 @@ ROUTES = (
     Route(
         "associations", "POST", "/<from_type>/<to_type>/batch/labels/archive", batch_archive_labels
     ),
-    Route("associations", "GET", "/<from_type>/<to_type>/labels", list_labels),
 )

@@ -5,10 +5,11 @@ Source: HubSpot docs, associate records guide. Type ids are directed: 341 is dea
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from crm.sandbox.errors import NOT_FOUND, HubSpotError, invalid
-from crm.sandbox.object_types import ASSOCIATION_TYPES, OBJECT_TYPES, types_between
+from crm.sandbox.object_types import OBJECT_TYPES, types_between
 from crm.sandbox.payload import (
     JSONObject,
     as_object,
@@ -31,7 +32,10 @@ def unlabelled_type(from_type: ObjectType, to_type: ObjectType) -> AssociationTy
 
 
 def read_types(
-    specs: Sequence[JSONObject], from_type: ObjectType, to_type: ObjectType | None = None
+    portal: Portal,
+    specs: Sequence[JSONObject],
+    from_type: ObjectType,
+    to_type: ObjectType | None = None,
 ) -> list[AssociationType]:
     """Return the association types that a request names.
 
@@ -39,7 +43,7 @@ def read_types(
     """
     if not specs:
         raise invalid("At least one association type must be given")
-    return [_read_type(spec, from_type, to_type) for spec in specs]
+    return [_read_type(portal, spec, from_type, to_type) for spec in specs]
 
 
 def associate(portal: Portal, source: Ref, target: Ref, types: Sequence[AssociationType]) -> None:
@@ -80,6 +84,32 @@ def remove_types(
             _drop(portal, source, target, each)
 
 
+def remove_associations(portal: Portal, source: Ref) -> None:
+    """Remove everything that a record is associated with."""
+    for target in portal.links.all_targets(source):
+        dissociate(portal, source, target)
+
+
+def move_associations(portal: Portal, gone: Ref, survivor: Ref) -> None:
+    """Give all associations of a merged record to its survivor, whose own primary ones win."""
+    for target, type_ids in portal.links.all_targets(gone).items():
+        dissociate(portal, gone, target)
+        if target == survivor:
+            continue
+        for each in type_ids_to_types(portal, type_ids):
+            if not (each.primary and each.exclusive and _has_type(portal, survivor, target, each)):
+                _add(portal, survivor, target, each.type_id)
+                _add(portal, target, survivor, each.inverse_id)
+
+
+def drop_type(portal: Portal, each: AssociationType) -> None:
+    """Remove a labelled type wherever it stands; the records stay associated."""
+    for source in portal.links.sources(each.from_type, each.to_type):
+        for target, type_ids in list(portal.links.targets(source, each.to_type).items()):
+            if each.type_id in type_ids:
+                _drop(portal, source, Ref(each.to_type, target), each)
+
+
 def live_targets(
     portal: Portal, source: Ref, to_type: ObjectType
 ) -> list[tuple[int, tuple[int, ...]]]:
@@ -89,22 +119,22 @@ def live_targets(
     return sorted((each, ids) for each, ids in targets.items() if table.find(each))
 
 
-def type_ids_to_types(type_ids: Sequence[int]) -> list[AssociationType]:
+def type_ids_to_types(portal: Portal, type_ids: Sequence[int]) -> list[AssociationType]:
     """Return the declarations of type ids, the unlabelled one first."""
-    found = [ASSOCIATION_TYPES[each] for each in type_ids]
+    found = [portal.setup.association_types[each] for each in type_ids]
     return sorted(found, key=lambda each: (each.label is not None, each.type_id))
 
 
 def associate_inline(
     portal: Portal, object_type: ObjectType, record: Record, item: JSONObject
-) -> None:
-    """Create the ``associations`` that came with a new record.
+) -> list[ObjectType]:
+    """Create the ``associations`` that came with a new record; return the types of their targets.
 
     Raises HubSpot's 400 for a type of another direction and for targets that do not exist.
     """
     wanted = []
     for each in object_list(item, "associations"):
-        types = read_types(object_list(each, "types"), object_type)
+        types = read_types(portal, object_list(each, "types"), object_type)
         target_id = text_field(as_object(each.get("to")), "id")
         wanted += [(OBJECT_TYPES[one.to_type], target_id, one) for one in types]
     missing = [
@@ -117,6 +147,7 @@ def associate_inline(
     source = Ref(object_type.name, record.id)
     for to_type, target_id, one in wanted:
         associate(portal, source, get_ref(portal, to_type, target_id), [one])
+    return [to_type for to_type, _, _ in wanted]
 
 
 def invalid_targets(missing: Sequence[tuple[ObjectType, str]]) -> HubSpotError:
@@ -147,22 +178,27 @@ def inline_renderer(
     """
     targets_of = portal.links.between(object_type.name, to_type.name)
     records = portal.table(to_type).records
-    names: dict[TypeIds, list[str]] = {}
+
+    @cache
+    def names_of(type_ids: TypeIds) -> tuple[str, ...]:
+        return tuple(each.name for each in type_ids_to_types(portal, type_ids))
 
     def render(record: Record) -> list[dict[str, str]]:
         rows: list[dict[str, str]] = []
         targets = targets_of.get(record.id, {})
         for target in sorted(targets) if len(targets) > 1 else targets:
             found = records.get(target)
-            if found is None or found.archived_at is not None:
-                continue
-            type_ids = targets[target]
-            if type_ids not in names:
-                names[type_ids] = [each.name for each in type_ids_to_types(type_ids)]
-            rows += [{"id": str(target), "type": name} for name in names[type_ids]]
+            if found and found.archived_at is None:
+                rows += _rows(target, names_of(targets[target]))
         return rows
 
     return render
+
+
+# A company of many deals is spelled once for all of them.
+@lru_cache(maxsize=65_536)
+def _rows(target: int, names: tuple[str, ...]) -> tuple[dict[str, str], ...]:
+    return tuple({"id": str(target), "type": name} for name in names)
 
 
 def _find_ref(portal: Portal, object_type: ObjectType, key: str) -> Ref | None:
@@ -173,11 +209,11 @@ def _find_ref(portal: Portal, object_type: ObjectType, key: str) -> Ref | None:
 
 
 def _read_type(
-    spec: JSONObject, from_type: ObjectType, to_type: ObjectType | None
+    portal: Portal, spec: JSONObject, from_type: ObjectType, to_type: ObjectType | None
 ) -> AssociationType:
     type_id = text_field(spec, "associationTypeId")
     category = as_text(spec.get("associationCategory", ""))
-    found = ASSOCIATION_TYPES.get(whole_number(type_id) or 0)
+    found = portal.setup.association_types.get(whole_number(type_id) or 0)
     if found is None or found.category != category:
         raise invalid(f"Association type {category} {type_id} does not exist")
     expected = OBJECT_TYPES[found.from_type]
@@ -198,7 +234,7 @@ def _check_one_to_one(portal: Portal, source: Ref, target: Ref, each: Associatio
     """Refuse a second partner on the side of an unlabelled type that may have one only."""
     for one, other, declared in (
         (source, target, each),
-        (target, source, ASSOCIATION_TYPES[each.inverse_id]),
+        (target, source, portal.setup.association_types[each.inverse_id]),
     ):
         if not declared.exclusive or declared.primary:
             continue
@@ -215,10 +251,16 @@ def _check_one_to_one(portal: Portal, source: Ref, target: Ref, each: Associatio
 def _drop_other_primary(portal: Portal, source: Ref, target: Ref, each: AssociationType) -> None:
     """Take the primary label from the exclusive side's other partners; they stay associated."""
     if not each.exclusive:
-        source, target, each = target, source, ASSOCIATION_TYPES[each.inverse_id]
+        source, target, each = target, source, portal.setup.association_types[each.inverse_id]
     for partner, type_ids in list(portal.links.targets(source, target.object_type).items()):
         if each.type_id in type_ids and partner != target.id:
             _drop(portal, source, Ref(target.object_type, partner), each)
+
+
+def _has_type(portal: Portal, source: Ref, target: Ref, each: AssociationType) -> bool:
+    """Say whether a record has an association of that type already, whoever is the target."""
+    present = portal.links.targets(source, target.object_type).values()
+    return any(each.type_id in type_ids for type_ids in present)
 
 
 def _add(portal: Portal, source: Ref, target: Ref, type_id: int) -> None:

@@ -8,10 +8,10 @@ all, good inputs are written and bad ones listed in a 207. Results never come in
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from crm.sandbox.associations import associate_inline
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.clock import iso
 from crm.sandbox.errors import HubSpotError, invalid, objects_not_found, resource_not_found
+from crm.sandbox.objects import create_associated
 from crm.sandbox.payload import (
     JSONObject,
     as_object,
@@ -34,6 +34,7 @@ from crm.sandbox.records import (
 )
 from crm.sandbox.schema import ObjectType
 from crm.sandbox.store import Portal
+from crm.sandbox.write_rules import govern_write, with_warnings
 
 MAX_INPUTS = 100
 MAX_INPUTS_WITH_HISTORY = 50
@@ -46,9 +47,9 @@ def batch_create(call: Call, object_type: ObjectType) -> Answer:
     inputs = batch_inputs(call.json(), MAX_INPUTS)
 
     def write(item: JSONObject) -> dict[str, Any]:
-        record = create_record(call.portal, object_type, property_values(item))
-        associate_inline(call.portal, object_type, record, item)
-        return render_record(call.portal, object_type, record, Selection())
+        record, warnings = create_associated(call, object_type, item)
+        shape = render_record(call.portal, object_type, record, Selection())
+        return with_warnings(shape, warnings)
 
     return _write_all(call, inputs, write, 201)
 
@@ -87,8 +88,10 @@ def batch_update(call: Call, object_type: ObjectType) -> Answer:
         record = find_record(call.portal, object_type, key, find_text(item, "idProperty"))
         if record is None:
             raise objects_not_found(object_type.singular, [key])
+        values, warnings = govern_write(call, object_type, values, record)
         update_record(call.portal, object_type, record, values)
-        return render_record(call.portal, object_type, record, Selection())
+        shape = render_record(call.portal, object_type, record, Selection())
+        return with_warnings(shape, warnings)
 
     return _write_all(call, inputs, write, 200)
 
@@ -110,11 +113,13 @@ def batch_upsert(call: Call, object_type: ObjectType) -> Answer:
             if id_property == RECORD_ID:
                 raise resource_not_found()
             values = {id_property: key, **values}
+            values, warnings = govern_write(call, object_type, values)
             record = create_record(call.portal, object_type, values)
         else:
+            values, warnings = govern_write(call, object_type, values, record)
             update_record(call.portal, object_type, record, values)
         shape = render_record(call.portal, object_type, record, Selection())
-        return {**shape, "new": is_new}
+        return with_warnings({**shape, "new": is_new}, warnings)
 
     return _write_all(call, inputs, write, 200)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import orjson
 
-from crm.sandbox.access import Access
+from crm.sandbox.access import Access, Registry
 from crm.sandbox.errors import HubSpotError, invalid, invalid_json
 from crm.sandbox.payload import whole_number
 from crm.sandbox.store import Portal
@@ -36,6 +36,7 @@ class Call:
 
     portal: Portal
     access: Access
+    registry: Registry
     version: str
     url: str
     query: Mapping[str, list[str]]
@@ -50,6 +51,10 @@ class Call:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             raise invalid_json(error.msg, error.lineno, error.colno) from error
+
+    def is_since(self, version: str) -> bool:
+        """Say whether the path is of that date version or a later one; legacy paths never are."""
+        return not self.version.startswith("v") and self.version >= version
 
     def text(self, name: str) -> str | None:
         """Return the last value of a query parameter; None when absent or empty."""

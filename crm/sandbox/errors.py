@@ -5,11 +5,14 @@ when the error becomes a response, in ``app``.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
+
+from crm.sandbox.clock import iso
 
 Context: TypeAlias = Mapping[str, Sequence[str]]
 Detail: TypeAlias = Mapping[str, Any]
 
+CONTENT_TYPE = "application/json;charset=utf-8"
 VALIDATION = "VALIDATION_ERROR"
 NOT_FOUND = "OBJECT_NOT_FOUND"
 
@@ -17,8 +20,8 @@ NOT_FOUND = "OBJECT_NOT_FOUND"
 class HubSpotError(Exception):
     """A refusal: the status and the fields of HubSpot's error envelope.
 
-    Source: HubSpot docs, error-handling. ``category``, ``sub_category``, ``context``, ``errors``
-    and ``links`` are left out of the body when they are not given, as HubSpot does.
+    Source: HubSpot docs, error-handling. ``category``, ``sub_category``, ``context`` and ``errors``
+    are left out of the body when they are not given, as HubSpot does.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class HubSpotError(Exception):
         self.sub_category = sub_category
         self.context = context
         self.errors = errors
+        self.headers: dict[str, str] = {}
+        self.extra: dict[str, Any] = {}
 
     def body(self) -> dict[str, Any]:
         """Return the error envelope without its correlation id."""
@@ -49,7 +54,13 @@ class HubSpotError(Exception):
             "category": self.category,
         }
         present = {name: value for name, value in optional.items() if value is not None}
-        return {"status": "error", "message": self.message, **present}
+        return {"status": "error", "message": self.message, **present, **self.extra}
+
+    def adding(self, headers: Mapping[str, str] | None = None, **fields: Any) -> Self:
+        """Add headers to the answer, and to its body fields that few errors have."""
+        self.headers.update(headers or {})
+        self.extra.update(fields)
+        return self
 
     def batch_item(self, **context: str) -> dict[str, Any]:
         """Return the error as one entry of a batch answer, with ids added to its context."""
@@ -98,6 +109,34 @@ def unauthenticated() -> HubSpotError:
         "you can find more details at https://developers.hubspot.com/docs/methods/auth/oauth-overview",
         "INVALID_AUTHENTICATION",
     )
+
+
+def token_expired(expired_at: int, now: int) -> HubSpotError:
+    """Make the 401 for an OAuth token whose time is over. Source: a live answer."""
+    seconds = (now - expired_at) // 1000
+    return HubSpotError(
+        401,
+        f"The OAuth token used to make this call expired {seconds} second(s) ago.",
+        "EXPIRED_AUTHENTICATION",
+        context={"expire time": [iso(expired_at)]},
+    )
+
+
+def missing_scopes(requirements: Sequence[Sequence[str]]) -> HubSpotError:
+    """Make the 403 for a token that lacks scopes; one of each requirement would do."""
+    return HubSpotError(
+        403,
+        "This app hasn't been granted all required scopes to make this call. Read more about "
+        "required scopes here: https://developers.hubspot.com/scopes.",
+        "MISSING_SCOPES",
+        errors=[
+            {
+                "message": "One or more of the following scopes are required.",
+                "context": {"requiredGranularScopes": list(each)},
+            }
+            for each in requirements
+        ],
+    ).adding(links={"scopes": "https://developers.hubspot.com/scopes"})
 
 
 def objects_not_found(singular: str, ids: Sequence[str]) -> HubSpotError:

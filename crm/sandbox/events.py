@@ -31,3 +31,21 @@ class Event:
     object_id: int
     at: int
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes something: HubSpot's change source, and the app or user behind it."""
+
+    source: str
+    source_id: str
+
+
+def app_as_actor(app_id: int) -> Actor:
+    """Return the actor of an API call."""
+    return Actor("INTEGRATION", str(app_id))
+
+
+def person_as_actor(user_id: int) -> Actor:
+    """Return the actor of a change that somebody makes in HubSpot's own screens."""
+    return Actor("CRM_UI", f"userId:{user_id}")

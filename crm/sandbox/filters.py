@@ -17,6 +17,7 @@ from crm.sandbox.clock import parse_moment
 from crm.sandbox.errors import HubSpotError, invalid, invalid_json
 from crm.sandbox.object_types import get_object_type
 from crm.sandbox.payload import JSONObject, find_text, text_field, text_list, whole_number
+from crm.sandbox.phones import local_number, only_digits
 from crm.sandbox.records import RECORD_ID, value_of
 from crm.sandbox.schema import ObjectType, Property
 from crm.sandbox.store import Portal
@@ -26,6 +27,7 @@ _ASSOCIATIONS: Final = "associations."
 _LISTS: Final = frozenset({"IN", "NOT_IN"})
 _VALUELESS: Final = frozenset({"HAS_PROPERTY", "NOT_HAS_PROPERTY"})
 _TOKENS: Final = frozenset({"CONTAINS_TOKEN", "NOT_CONTAINS_TOKEN"})
+PHONE: Final = "phonenumber"
 _TOKEN: Final = re.compile(r"\w+")
 
 
@@ -51,9 +53,11 @@ def reader(object_type: ObjectType, definition: Property) -> Read:
     if name in object_type.system_properties:
         return _SYSTEM.get(name, _UPDATED_AT)
 
+    in_index = local_number if definition.field_type == PHONE else str
+
     def read(record: Record) -> Any:
         text = record.properties.get(name)
-        return None if text is None else comparable(definition, text)
+        return None if text is None else comparable(definition, in_index(text))
 
     return read
 
@@ -71,7 +75,7 @@ def read_filter(portal: Portal, object_type: ObjectType, shape: JSONObject) -> F
         wanted = operator == "HAS_PROPERTY"
         return lambda record: (value_of(object_type, record, name) is not None) is wanted
     if operator in _TOKENS:
-        return _token_filter(object_type, name, shape)
+        return _token_filter(object_type, definition, shape)
     read, compare = reader(object_type, definition), _comparison(definition, operator, shape)
 
     def holds(record: Record) -> bool:
@@ -104,7 +108,7 @@ def _comparison(definition: Property, operator: str, shape: JSONObject) -> Calla
     if operator in _LISTS:
         values = _need_values(shape, operator)
         # Text is indexed in lower case, and these values are looked up as they are.
-        as_given = definition.type in ("string", "phone_number")
+        as_given = definition.type in ("string", "phone_number") and definition.field_type != PHONE
         wanted = {each if as_given else _operand(definition, each) for each in values}
         return lambda value: (value in wanted) is (operator == "IN")
     given = _operand(definition, _need_value(shape, "value", operator))
@@ -118,6 +122,8 @@ def _comparison(definition: Property, operator: str, shape: JSONObject) -> Calla
 
 
 def _operand(definition: Property, text: str) -> Any:
+    if definition.field_type == PHONE:
+        return only_digits(text)
     value = comparable(definition, text)
     if value is None:
         raise invalid(f"{text} is not a valid value for the property {definition.name}")
@@ -135,10 +141,12 @@ _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
 }
 
 
-def _token_filter(object_type: ObjectType, name: str, shape: JSONObject) -> Filter:
+def _token_filter(object_type: ObjectType, definition: Property, shape: JSONObject) -> Filter:
     """Make the filter of a pattern against whole words; ``*`` stands for any part of one."""
     operator = text_field(shape, "operator")
-    parts = _need_value(shape, "value", operator).lower().split()
+    name, given = definition.name, _need_value(shape, "value", operator).lower()
+    is_phone = definition.field_type == PHONE
+    parts = [only_digits(given)] if is_phone else given.split()
     patterns = [_compile(part) for part in parts]
     wanted = operator == "CONTAINS_TOKEN"
 
@@ -146,7 +154,7 @@ def _token_filter(object_type: ObjectType, name: str, shape: JSONObject) -> Filt
         value = value_of(object_type, record, name)
         if value is None:
             return False
-        tokens = _tokens(value)
+        tokens = {local_number(value)} if is_phone else _tokens(value)
         return all(any(each.match(token) for token in tokens) for each in patterns) is wanted
 
     return holds

@@ -6,9 +6,12 @@ rolled back, so "all or nothing" needs no second pass over the inputs.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-from crm.sandbox.events import Event
+from crm.sandbox.events import Actor, Event
+
+# Demo data and the like: some integration or other.
+UNKNOWN_ACTOR: Final = Actor("INTEGRATION", "")
 
 Undo: TypeAlias = Callable[[], object]
 
@@ -19,12 +22,15 @@ Publish: TypeAlias = Callable[[list[Event]], object]
 class Journal:
     """The undo log of one portal; ``commits`` counts the transactions that changed anything.
 
+    ``actor`` is whoever makes the present changes.
+
     ``publish`` is given the events of each transaction that stays, in their order.
     """
 
     def __init__(self, publish: Publish) -> None:
         """Start with nothing to undo."""
         self.commits = 0
+        self.actor = UNKNOWN_ACTOR
         self._publish = publish
         self._events: list[Event] = []
         self._undo: list[Undo] = []

@@ -5,12 +5,13 @@ and searchable properties); pipelines guide (stock pipelines); associate records
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal, DecimalException, localcontext
 from typing import Final
 
 from crm.sandbox import stock_properties as stock
 from crm.sandbox.errors import unknown_object_type
+from crm.sandbox.phones import local_number
 from crm.sandbox.schema import (
     AssociationType,
     ObjectType,
@@ -99,6 +100,16 @@ def _net_price(values: Values) -> str | None:
         return None
 
 
+def _searchable(name: str) -> Callable[[Values], str | None]:
+    return lambda values: local_number(values.get(name, "")) or None
+
+
+_PHONE: Final = "hs_searchable_calculated_phone_number"
+_SEARCHABLE_PHONES: Final = {
+    _PHONE: _searchable("phone"),
+    "hs_searchable_calculated_mobile_number": _searchable("mobilephone"),
+}
+
 CONTACTS: Final = ObjectType(
     name="contacts",
     type_id="0-1",
@@ -106,12 +117,19 @@ CONTACTS: Final = ObjectType(
     modified_property="lastmodifieddate",
     properties=stock.in_group("contactinformation", stock.CONTACT),
     default_properties=("email", "firstname", "lastname"),
-    searchable=("email", "firstname", "lastname", "phone", "company", "hs_additional_emails"),
+    searchable=(
+        *("email", "firstname", "lastname", "company", "hs_additional_emails"),
+        *_SEARCHABLE_PHONES,
+    ),
     required_any=("email", "firstname", "lastname"),
     email="email",
     more_emails="hs_additional_emails",
     forward_only="lifecyclestage",
-    computed={"hs_email_domain": _email_domain, "hs_full_name_or_email": _full_name_or_email},
+    computed={
+        "hs_email_domain": _email_domain,
+        "hs_full_name_or_email": _full_name_or_email,
+        **_SEARCHABLE_PHONES,
+    },
 )
 COMPANIES: Final = ObjectType(
     name="companies",
@@ -120,9 +138,10 @@ COMPANIES: Final = ObjectType(
     modified_property="hs_lastmodifieddate",
     properties=stock.in_group("companyinformation", stock.COMPANY),
     default_properties=("domain", "name"),
-    searchable=("name", "domain", "phone", "website"),
+    searchable=("name", "domain", "website", _PHONE),
     required_any=("name", "domain"),
     forward_only="lifecyclestage",
+    computed={_PHONE: _SEARCHABLE_PHONES[_PHONE]},
 )
 DEALS: Final = ObjectType(
     name="deals",
@@ -159,6 +178,15 @@ TICKETS: Final = ObjectType(
     pipeline_rule=PipelineRule("hs_pipeline", "hs_pipeline_stage", {"hs_is_closed": _is_closed}),
     pipelines=(SUPPORT_PIPELINE,),
 )
+PRODUCTS: Final = ObjectType(
+    name="products",
+    type_id="0-7",
+    singular="product",
+    modified_property="hs_lastmodifieddate",
+    properties=stock.in_group("productinformation", stock.PRODUCT),
+    default_properties=("description", "name", "price"),
+    searchable=("name", "description", "price", "hs_sku"),
+)
 LINE_ITEMS: Final = ObjectType(
     name="line_items",
     type_id="0-8",
@@ -173,7 +201,8 @@ LINE_ITEMS: Final = ObjectType(
 )
 
 OBJECT_TYPES: Final = {
-    declared.name: declared for declared in (CONTACTS, COMPANIES, DEALS, TICKETS, LINE_ITEMS)
+    declared.name: declared
+    for declared in (CONTACTS, COMPANIES, DEALS, TICKETS, PRODUCTS, LINE_ITEMS)
 }
 _BY_ANY_NAME: Final = {
     name: declared

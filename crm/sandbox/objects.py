@@ -10,12 +10,11 @@ from crm.sandbox.associations import associate_inline, inline_renderer
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import id_not_numeric, invalid
 from crm.sandbox.object_types import get_object_type
-from crm.sandbox.payload import as_object, property_values, whole_number
+from crm.sandbox.payload import JSONObject, as_object, property_values, whole_number
 from crm.sandbox.records import (
     Selection,
     archive_record,
     create_record,
-    find_record,
     get_record,
     render_record,
     renderer,
@@ -24,6 +23,7 @@ from crm.sandbox.records import (
 )
 from crm.sandbox.schema import ObjectType
 from crm.sandbox.tables import Record
+from crm.sandbox.write_rules import Warnings, check_may_associate, govern_write, with_warnings
 
 MAX_LIST_PAGE = 100
 MAX_LIST_PAGE_WITH_HISTORY = 50
@@ -34,10 +34,21 @@ _INLINE_ASSOCIATIONS_PAGE = 500
 def create_object(call: Call, object_type: ObjectType) -> Answer:
     """Create a record with its associations: 201, its address in ``Location``."""
     item = as_object(call.json())
-    record = create_record(call.portal, object_type, property_values(item))
-    associate_inline(call.portal, object_type, record, item)
-    shape = render_record(call.portal, object_type, record, Selection())
+    record, warnings = create_associated(call, object_type, item)
+    shape = with_warnings(render_record(call.portal, object_type, record, Selection()), warnings)
     return Answer(shape, 201, {"Location": f"{call.url}/{record.id}"})
+
+
+def create_associated(
+    call: Call, object_type: ObjectType, item: JSONObject
+) -> tuple[Record, Warnings]:
+    """Create a record of an input with ``properties`` and perhaps ``associations``."""
+    values, warnings = govern_write(call, object_type, property_values(item))
+    record = create_record(call.portal, object_type, values)
+    if item.get("associations"):
+        targets = associate_inline(call.portal, object_type, record, item)
+        check_may_associate(call, object_type, *targets)
+    return record, warnings
 
 
 def read_object(call: Call, object_type: ObjectType, record_id: str) -> Answer:
@@ -51,15 +62,22 @@ def update_object(call: Call, object_type: ObjectType, record_id: str) -> Answer
     """Write properties to a live record and return all that are set."""
     item = as_object(call.json())
     record = get_record(call.portal, object_type, record_id, call.text("idProperty"))
-    update_record(call.portal, object_type, record, property_values(item))
-    return Answer(render_record(call.portal, object_type, record, Selection()))
+    values, warnings = govern_write(call, object_type, property_values(item), record)
+    update_record(call.portal, object_type, record, values)
+    shape = render_record(call.portal, object_type, record, Selection())
+    return Answer(with_warnings(shape, warnings))
 
 
 def archive_object(call: Call, object_type: ObjectType, record_id: str) -> Answer:
-    """Archive a record: 204, also when there was none."""
-    if whole_number(record_id) is None:
+    """Archive a record: 204, also when there was none.
+
+    The id of a merged record archives what it became, as GET and PATCH find that (unverified).
+    """
+    number = whole_number(record_id)
+    if number is None:
         raise id_not_numeric(record_id)
-    record = find_record(call.portal, object_type, record_id)
+    table = call.portal.table(object_type)
+    record = table.find(number) or table.find_survivor(number)
     if record:
         archive_record(call.portal, object_type, record)
     return Answer(status=204)

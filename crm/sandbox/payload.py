@@ -6,7 +6,9 @@ expected, refuses objects and lists there, and ignores fields that it does not k
 
 from typing import Any, TypeAlias
 
-from crm.sandbox.errors import invalid, invalid_json, missing_fields
+import orjson
+
+from crm.sandbox.errors import HubSpotError, invalid, invalid_json, missing_fields
 
 JSONObject: TypeAlias = dict[str, Any]
 
@@ -16,6 +18,14 @@ _TOKENS = {dict: "START_OBJECT", list: "START_ARRAY", str: "VALUE_STRING", type(
 def _wrong_kind(value: object, expected: str) -> Exception:
     token = _TOKENS.get(type(value), "VALUE_NUMBER")
     return invalid_json(f"Cannot deserialize value of type `{expected}` from {token}")
+
+
+def parse_object(body: bytes) -> JSONObject:
+    """Read a JSON object of the admin API, whatever its content type says."""
+    try:
+        return as_object(orjson.loads(body))
+    except orjson.JSONDecodeError as error:
+        raise HubSpotError(400, f"not JSON: {error}") from error
 
 
 def as_object(value: object) -> JSONObject:

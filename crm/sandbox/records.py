@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from crm.sandbox.clock import iso
+from crm.sandbox.clock import DAY_MS, iso
 from crm.sandbox.errors import HubSpotError, id_not_numeric, invalid, resource_not_found
+from crm.sandbox.events import RESTORE, Actor, Event
 from crm.sandbox.payload import whole_number
 from crm.sandbox.schema import ObjectType, Values
 from crm.sandbox.store import Portal
 from crm.sandbox.tables import Record
-from crm.sandbox.validation import check_required, check_values, normal_email
+from crm.sandbox.validation import check_required, check_unique, check_values, normal_email
 
 RECORD_ID = "hs_object_id"
-_SOURCE = {"hs_object_source": "INTEGRATION", "hs_object_source_label": "INTEGRATION"}
+_DAYS_IN_RECYCLE_BIN = 90
+_USER = "userId:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ def find_record(
 
     It must be live, or archived when that is asked for; archived ones are known by id only.
     Raises 400 when the property is not unique and 404 when it does not exist, as HubSpot does
-    for ``idProperty``.
+    for ``idProperty``. The id of a record that was merged away finds nothing, as in HubSpot's
+    batches (source: live observations of batch/update; batch/read and batch/archive are assumed
+    to be alike).
     """
     table = portal.table(object_type)
     if id_property in (None, "", RECORD_ID):
@@ -64,10 +68,16 @@ def get_record(
     *,
     archived: bool = False,
 ) -> Record:
-    """Return what `find_record` does; raise HubSpot's 404 for a record that is not there."""
+    """Return what `find_record` does; raise HubSpot's 404 for a record that is not there.
+
+    Other than in batches, the id of a record that was merged away leads to what it became.
+    Source: live observations of GET and PATCH by old ids.
+    """
     if not id_property and whole_number(key) is None:
         raise id_not_numeric(key)
     record = find_record(portal, object_type, key, id_property, archived=archived)
+    if record is None and id_property in (None, RECORD_ID) and not archived:
+        record = portal.table(object_type).find_survivor(whole_number(key) or 0)
     if record is None:
         raise resource_not_found()
     return record
@@ -105,7 +115,7 @@ def create_record(
     if rule:
         clean.setdefault(rule.pipeline, portal.pipelines[object_type.name][0].id)
     at = portal.clock.now_ms() if moment is None else moment
-    properties = _with_derived(portal, object_type, {**_SOURCE, **clean})
+    properties = with_derived(portal, object_type, {**_source(portal.journal.actor), **clean})
     record = Record(portal.take_id(object_type), properties, at, at)
     portal.table(object_type).add(record)
     return record
@@ -123,13 +133,29 @@ def update_record(portal: Portal, object_type: ObjectType, record: Record, value
     _drop_backward_move(portal, object_type, clean, record)
     merged = {**record.properties, **clean}
     properties = {name: value for name, value in merged.items() if value != ""}
-    properties = _with_derived(portal, object_type, properties)
+    properties = with_derived(portal, object_type, properties)
     portal.table(object_type).change(record, properties, portal.clock.now_ms())
 
 
 def archive_record(portal: Portal, object_type: ObjectType, record: Record) -> None:
     """Move a live record to the archive."""
     portal.table(object_type).archive(record, portal.clock.now_ms())
+
+
+def restore_record(portal: Portal, object_type: ObjectType, record: Record) -> None:
+    """Bring a record back from the archive, as a person does in HubSpot's recycle bin.
+
+    Raises 404 after the 90 days that it is kept there, and 409 or 400 when another record has
+    taken one of its unique values since. Source: HubSpot docs, using object APIs; the refusals
+    are unverified.
+    """
+    now = portal.clock.now_ms()
+    if record.archived_at is None or now - record.archived_at > _DAYS_IN_RECYCLE_BIN * DAY_MS:
+        raise resource_not_found()
+    _check_emails(portal, object_type, record.properties, record)
+    check_unique(portal, object_type, record.properties, record)
+    portal.table(object_type).restore(record, now)
+    portal.journal.emit(Event(RESTORE, object_type.name, record.id, now))
 
 
 def value_of(object_type: ObjectType, record: Record, name: str) -> str | None:
@@ -165,6 +191,7 @@ def renderer(
 
     selected = None if selection.names is None else shown(selection.names)
     history = [name for name in selection.history if name in defined]
+    pages = f"https://{portal.ui_domain}/contacts/{portal.id}/record/{object_type.type_id}"
 
     def render(record: Record) -> dict[str, Any]:
         values = record.properties
@@ -181,6 +208,7 @@ def renderer(
             "createdAt": created_at,
             "updatedAt": updated_at,
             "archived": record.archived_at is not None,
+            "url": f"{pages}/{record_id}",
         }
         if record.archived_at is not None:
             shape["archivedAt"] = iso(record.archived_at)
@@ -193,11 +221,26 @@ def renderer(
     return render
 
 
-def _render_history(record: Record, name: str) -> list[dict[str, str]]:
+def _render_history(record: Record, name: str) -> list[dict[str, Any]]:
     return [
-        {"value": value, "timestamp": iso(moment), "sourceType": "INTEGRATION"}
-        for value, moment in record.history(name)
+        {"value": value, "timestamp": iso(moment), **_render_actor(actor)}
+        for value, moment, actor in record.history(name)
     ]
+
+
+def _render_actor(actor: Actor) -> dict[str, Any]:
+    shape: dict[str, Any] = {"sourceType": actor.source}
+    if actor.source_id:
+        shape["sourceId"] = actor.source_id
+    if actor.source_id.startswith(_USER):
+        shape["updatedByUserId"] = int(actor.source_id.removeprefix(_USER))
+    return shape
+
+
+def _source(actor: Actor) -> dict[str, str]:
+    """Return what a new record tells of its creation."""
+    by_id = {"hs_object_source_id": actor.source_id} if actor.source_id else {}
+    return {"hs_object_source": actor.source, "hs_object_source_label": actor.source, **by_id}
 
 
 def _check_emails(
@@ -230,13 +273,19 @@ def _drop_backward_move(
     name = object_type.forward_only
     if name is None or not clean.get(name) or name not in record.properties:
         return
-    definition = portal.properties[object_type.name][name]
-    order = {option.value: option.display_order for option in definition.options}
+    order = forward_order(portal, object_type)
     if order.get(clean[name], 0) < order.get(record.properties[name], 0):
         del clean[name]
 
 
-def _with_derived(
+def forward_order(portal: Portal, object_type: ObjectType) -> dict[str, int]:
+    """Return the place of each value of a type's forward-only enumeration; empty without one."""
+    definition = portal.properties[object_type.name].get(object_type.forward_only or "")
+    options = definition.options if definition else ()
+    return {option.value: option.display_order for option in options}
+
+
+def with_derived(
     portal: Portal, object_type: ObjectType, properties: dict[str, str]
 ) -> dict[str, str]:
     """Return the properties with those that HubSpot computes from them."""

@@ -4,9 +4,9 @@ Only the shapes live here, with how HubSpot spells each as JSON. What HubSpot sh
 ``stock_properties`` and ``object_types``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from crm.sandbox.clock import iso
 
@@ -67,6 +67,7 @@ class Property:
     form_field: bool = False
     display_order: int = -1
     referenced_object_type: str | None = None
+    data_sensitivity: str = "non_sensitive"
     archived: bool = False
     created_at: int = 0
     updated_at: int = 0
@@ -93,6 +94,7 @@ class Property:
             "hidden": self.hidden,
             "hubspotDefined": self.hubspot_defined,
             "formField": self.form_field,
+            "dataSensitivity": self.data_sensitivity,
             "archived": self.archived,
             "createdAt": iso(self.created_at),
             "updatedAt": iso(self.updated_at),
@@ -102,6 +104,8 @@ class Property:
                 "readOnlyValue": self.read_only,
             },
         }
+        if self.archived:
+            shape["archivedAt"] = iso(self.updated_at)
         if self.referenced_object_type:
             shape["referencedObjectType"] = self.referenced_object_type
         return shape
@@ -115,6 +119,8 @@ class Stage:
     label: str
     metadata: Mapping[str, str]
     display_order: int = 0
+    created_at: int = 0
+    updated_at: int = 0
 
     def render(self) -> dict[str, Any]:
         """Return the stage as HubSpot's JSON; stock stages are as old as 1970."""
@@ -124,8 +130,8 @@ class Stage:
             "displayOrder": self.display_order,
             "metadata": dict(self.metadata),
             "archived": False,
-            "createdAt": iso(0),
-            "updatedAt": iso(0),
+            "createdAt": iso(self.created_at),
+            "updatedAt": iso(self.updated_at),
             "writePermissions": "CRM_PERMISSIONS_ENFORCEMENT",
         }
 
@@ -138,6 +144,8 @@ class Pipeline:
     label: str
     stages: tuple[Stage, ...]
     display_order: int = 0
+    created_at: int = 0
+    updated_at: int = 0
 
     def find_stage(self, stage_id: str) -> Stage | None:
         """Return the stage with that id, or None."""
@@ -149,11 +157,19 @@ class Pipeline:
             "id": self.id,
             "label": self.label,
             "displayOrder": self.display_order,
-            "stages": [stage.render() for stage in self.stages],
+            "stages": [stage.render() for stage in in_display_order(self.stages)],
             "archived": False,
-            "createdAt": iso(0),
-            "updatedAt": iso(0),
+            "createdAt": iso(self.created_at),
+            "updatedAt": iso(self.updated_at),
         }
+
+
+Placed = TypeVar("Placed", Stage, Pipeline)
+
+
+def in_display_order(items: Iterable[Placed]) -> list[Placed]:
+    """Return pipelines or stages as HubSpot lists them: those of the same order by label."""
+    return sorted(items, key=lambda each: (each.display_order, each.label))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +182,62 @@ class PipelineRule:
     pipeline: str
     stage: str
     derived: Mapping[str, Callable[[Mapping[str, str]], str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionalRule:
+    """Makes a property required while another one has one of some values."""
+
+    name: str
+    when: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRules:
+    """What an admin of a portal asks of writes to an object type.
+
+    ``required`` are the properties without which nobody may create a record; ``may_associate``
+    says whether the portal's people may edit its associations.
+    """
+
+    required: tuple[str, ...] = ()
+    conditional: tuple[ConditionalRule, ...] = ()
+    may_associate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PropertyGroup:
+    """What properties of an object type stand under in HubSpot's user interface."""
+
+    name: str
+    label: str
+    display_order: int = -1
+
+    def render(self) -> dict[str, Any]:
+        """Return the group as HubSpot's JSON."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "displayOrder": self.display_order,
+            "archived": False,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineChange:
+    """One entry of the audit of a pipeline or stage; ``shape`` is its JSON after the change.
+
+    ``action`` is CREATE, UPDATE or DELETE, ``path`` the ids that lead to it: the pipeline's,
+    and the stage's for a stage.
+    """
+
+    object_type: str
+    path: str
+    action: str
+    at: int
+    user_id: int | None
+    shape: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

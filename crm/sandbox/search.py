@@ -22,6 +22,7 @@ from crm.sandbox.payload import (
     text_list,
     whole_number,
 )
+from crm.sandbox.phones import is_phone_number, only_digits
 from crm.sandbox.records import renderer, select
 from crm.sandbox.schema import ObjectType
 from crm.sandbox.store import Portal
@@ -126,13 +127,20 @@ def _read_search(portal: Portal, object_type: ObjectType, body: JSONObject) -> S
         raise invalid(f"A search pages through its first {MAX_RESULTS} results only")
     sort_by, descending = _read_sort(portal, object_type, as_list(body.get("sorts") or []))
     return Search(
-        words=tuple((find_text(body, "query") or "").lower().split()),
+        words=_words(find_text(body, "query") or ""),
         groups=_read_groups(portal, object_type, body),
         sort_by=sort_by,
         descending=descending,
         size=size,
         start=start,
     )
+
+
+def _words(query: str) -> tuple[str, ...]:
+    """Return the words to look for; a phone number is one, however it is written."""
+    if is_phone_number(query):
+        return (only_digits(query),)
+    return tuple(query.lower().split())
 
 
 def _read_groups(

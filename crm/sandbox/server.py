@@ -14,8 +14,8 @@ class SandboxServer:
     """A sandbox on a loopback port, served by threads of this process.
 
     ``port=0`` takes a free one. The state outlives `stop`: starting again serves it on the same
-    port, which is how a test makes HubSpot go down and come back. ``sandbox`` may be given to
-    serve a state made elsewhere.
+    port, which is how a test makes HubSpot go down and come back. ``limits=False`` lifts HubSpot's
+    rate limits. ``sandbox`` may be given to serve a state made elsewhere.
 
         with SandboxServer(port=0, index_lag_ms=0) as server:
             requests.get(f"{server.url}/crm/v3/objects/contacts", headers=...)
@@ -27,13 +27,15 @@ class SandboxServer:
         host: str = "127.0.0.1",
         port: int = 0,
         index_lag_ms: int | None = None,
-        latency_ms: int = 0,
         seed: int | None = None,
+        limits: bool = True,
         sandbox: Sandbox | None = None,
     ) -> None:
         """Make the state; nothing listens before `start`."""
         if sandbox is None:
-            settings = Settings(latency_ms=latency_ms)
+            settings = Settings()
+            if not limits:
+                settings.lift_limits()
             if index_lag_ms is not None:
                 settings.index_lag_ms = index_lag_ms
             sandbox = Sandbox(portal_id=DEFAULT_PORTAL_ID, seed=seed, settings=settings)

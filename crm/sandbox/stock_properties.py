@@ -74,6 +74,13 @@ OWNER = external("hubspot_owner_id", "Owner", "OWNER")
 CURRENCIES = words("USD", "EUR", "GBP", "CAD", "AUD", "JPY", "CHF", "SEK", "PHP")
 CURRENCIES = tuple((value, value) for value, _ in CURRENCIES)
 
+SEARCHABLE_PHONE = read_only(
+    text("hs_searchable_calculated_phone_number", "Calculated Phone Number"), calculated=True
+)
+SEARCHABLE_MOBILE = read_only(
+    text("hs_searchable_calculated_mobile_number", "Calculated Mobile Number"), calculated=True
+)
+
 SYSTEM = (
     replace(read_only(number("hs_object_id", "Record ID")), unique=True),
     read_only(moment("createdate", "Create Date")),
@@ -118,6 +125,8 @@ CONTACT = (
     read_only(moment("lastmodifieddate", "Last Modified Date")),
     read_only(text("hs_calculated_merged_vids", "Merged vids with timestamps"), calculated=True),
     read_only(text("hs_email_domain", "Email Domain"), calculated=True),
+    SEARCHABLE_PHONE,
+    SEARCHABLE_MOBILE,
     read_only(text("hs_full_name_or_email", "Full name or email"), calculated=True),
     read_only(number("associatedcompanyid", "Primary Associated Company ID")),
     read_only(number("num_associated_deals", "Number of Associated Deals"), calculated=True),
@@ -155,6 +164,7 @@ COMPANY = (
     LIFECYCLE,
     LEAD_STATUS,
     OWNER,
+    SEARCHABLE_PHONE,
     read_only(number("hs_parent_company_id", "Parent Company")),
     read_only(number("num_associated_contacts", "Number of Associated Contacts"), calculated=True),
     read_only(number("num_associated_deals", "Number of Associated Deals"), calculated=True),
@@ -230,6 +240,25 @@ LINE_ITEM = (
     OWNER,
     read_only(number("amount", "Net price"), calculated=True),
     read_only(number("hs_pre_discount_amount", "Pre discount amount"), calculated=True),
+)
+
+PRODUCT = (
+    text("name", "Name"),
+    text("description", "Product description", "textarea"),
+    number("price", "Unit price"),
+    number("hs_cost_of_goods_sold", "Unit cost"),
+    number("tax", "Tax"),
+    text("hs_sku", "SKU"),
+    text("hs_url", "URL"),
+    text("hs_images", "Image URL"),
+    text("hs_recurring_billing_period", "Term"),
+    choice(
+        "recurringbillingfrequency",
+        "Billing frequency",
+        *words("weekly", "monthly", "quarterly", "per_six_months", "annually"),
+    ),
+    choice("hs_product_type", "Product Type", *words("inventory", "non_inventory", "service")),
+    OWNER,
 )
 
 

@@ -2,21 +2,23 @@
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from threading import RLock
+from dataclasses import dataclass
+from threading import Lock, RLock
 from typing import Any
 
 import orjson
 
-from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access
+from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access, App, Registry
 from crm.sandbox.clock import Clock
 from crm.sandbox.events import Event
 from crm.sandbox.faults import FaultPlan
-from crm.sandbox.journal import Journal
+from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
+from crm.sandbox.limits import TIERS, Limits, LimitSettings
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.people import STOCK_OWNERS
 from crm.sandbox.request_log import RequestLog
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
+from crm.sandbox.setup import Setup
 from crm.sandbox.spellings import Spellings
 from crm.sandbox.tables import Links, Record, RecordTable
 
@@ -30,19 +32,25 @@ _IDS_LOST_AT_MOST = 100_000
 _FORMAT = 1
 
 
-@dataclass
-class Settings:
+@dataclass(kw_only=True)
+class Settings(LimitSettings):
     """What can be changed while the sandbox runs.
 
     Every answer takes ``latency_ms``, and by chance up to ``latency_jitter_ms`` more.
     ``conflict_names_id`` says whether the 409 of a taken e-mail names the contact that has it;
-    HubSpot sometimes leaves the id out.
+    HubSpot sometimes leaves the id out. ``merge_mints_new_id`` says whether merged records get a
+    new id, as HubSpot does today, or keep the primary one's. ``rotate_refresh_tokens`` says
+    whether a refresh gives a new refresh token and ends the old one; HubSpot keeps them, and does
+    not promise to.
     """
 
     latency_ms: int = 0
     latency_jitter_ms: int = 0
     index_lag_ms: int = 2_000
     conflict_names_id: bool = True
+    merge_mints_new_id: bool = True
+    access_token_seconds: int = 1_800
+    rotate_refresh_tokens: bool = False
 
 
 class Portal:
@@ -51,6 +59,10 @@ class Portal:
     def __init__(self, portal_id: int, clock: Clock, settings: Settings, seed: int | None) -> None:
         """Start with HubSpot's stock schema and no records."""
         self.id = portal_id
+        self.name = "Bright Harbor"
+        self.ui_domain = "app.hubspot.com"
+        self.utc_offset_ms = -18_000_000
+        self.limits = Limits(clock, settings, portal_id, self.utc_offset_ms)
         self.clock = clock
         self.settings = settings
         self.lock = RLock()
@@ -67,9 +79,20 @@ class Portal:
             for name, each in OBJECT_TYPES.items()
         }
         self.pipelines = {name: each.pipelines for name, each in OBJECT_TYPES.items()}
+        self.setup = Setup(self.journal)
 
     def _publish(self, events: list[Event]) -> None:
         """Take the events of a transaction; nobody listens yet."""
+
+    @property
+    def tier(self) -> str | None:
+        """What the account has paid for, a name in `TIERS`; None leaves it to the settings."""
+        return next((name for name, each in TIERS.items() if each is self.limits.tier), None)
+
+    def describe(self, *, name: str, ui_domain: str, tier: str | None) -> None:
+        """Say whose account this is, which data centre shows it, and what was paid for."""
+        self.name, self.ui_domain = name, ui_domain
+        self.limits.tier = TIERS[tier] if tier else None
 
     def table(self, object_type: ObjectType) -> RecordTable:
         """Return the records of one type."""
@@ -124,10 +147,13 @@ class Portal:
         stock = {name: set(each.properties) for name, each in OBJECT_TYPES.items()}
         return {
             "id": self.id,
+            "account": {"name": self.name, "ui_domain": self.ui_domain, "tier": self.tier},
             "next_ids": self._next_ids,
             "records": {name: list(table.records.values()) for name, table in self.tables.items()},
             "links": self.links.dump(),
+            "merged": {name: table.merged for name, table in self.tables.items()},
             "pipelines": self.pipelines,
+            "setup": self.setup.dump(),
             "properties": {
                 name: [each for each in definitions.values() if each not in stock[name]]
                 for name, definitions in self.properties.items()
@@ -139,18 +165,33 @@ class Portal:
 
         Raises KeyError, TypeError or ValueError when the data is of another shape.
         """
+        if "account" in dumped:
+            self.describe(**dumped["account"])
         with self.journal.transaction():
             for name, saved in dumped["next_ids"].items():
                 self._next_ids[name] = saved + _IDS_LOST_AT_MOST
-            for name, definitions in dumped.get("properties", {}).items():
-                for each in definitions:
-                    self.put_property(OBJECT_TYPES[name], _load_property(each))
-            for name, pipelines in dumped.get("pipelines", {}).items():
-                self.pipelines[name] = tuple(_load_pipeline(each) for each in pipelines)
+            self._load_schema(dumped)
             for name, records in dumped.get("records", {}).items():
                 for each in records:
-                    self.tables[name].add(Record(**each))
+                    self.tables[name].add(_load_record(each))
             self.links.load(dumped.get("links", []))
+            for name, merged in dumped.get("merged", {}).items():
+                self.tables[name].merged = {int(old): new for old, new in merged.items()}
+
+    def _load_schema(self, dumped: dict[str, Any]) -> None:
+        for name, definitions in dumped.get("properties", {}).items():
+            for each in definitions:
+                self.put_property(OBJECT_TYPES[name], _load_property(each))
+        self.setup.load(dumped.get("setup", {}))
+        for name, pipelines in dumped.get("pipelines", {}).items():
+            self.pipelines[name] = tuple(_load_pipeline(each) for each in pipelines)
+
+
+def _load_record(shape: dict[str, Any]) -> Record:
+    """Make a record of what the state file holds; older ones do not tell who changed it."""
+    unknown = (UNKNOWN_ACTOR.source, UNKNOWN_ACTOR.source_id)
+    changes = [(*each, *unknown[len(each) - 2 :]) for each in shape["changes"]]
+    return Record(**{**shape, "changes": changes})
 
 
 def _load_property(shape: dict[str, Any]) -> Property:
@@ -173,47 +214,72 @@ class Sandbox:
         portal_id: int = DEFAULT_PORTAL_ID,
         seed: int | None = None,
         settings: Settings | None = None,
+        app: App = DEFAULT_APP,
     ) -> None:
-        """Make one empty portal, which the default token opens."""
+        """Make one empty portal, which the default token opens, and one app."""
         self.clock = Clock()
         self.settings = settings or Settings()
         self.faults = FaultPlan()
         self.request_log = RequestLog(self.clock, seed)
-        self.apps = {DEFAULT_APP.id: DEFAULT_APP}
-        self.tokens = {DEFAULT_TOKEN: Access(portal_id, DEFAULT_APP.id)}
+        self.registry = Registry(self.clock, app, {DEFAULT_TOKEN: Access(portal_id, app.id)})
+        self.first_portal_id = portal_id
         self._seed = seed
-        self._resets = 0
+        self._changes = 0
+        self._lock = Lock()
         self.portals = {portal_id: self._new_portal(portal_id)}
 
     def find_access(self, token: str) -> Access | None:
-        """Return what a token opens; None for an unknown token."""
-        return self.tokens.get(token)
+        """Return what a token opens, also when it has expired; None for an unknown one."""
+        return self.registry.find_access(token)
+
+    @property
+    def apps(self) -> dict[int, App]:
+        """The apps that HubSpot knows, by id."""
+        return self.registry.apps
+
+    @property
+    def tokens(self) -> dict[str, Access]:
+        """What each bearer token opens."""
+        return self.registry.tokens
 
     def expire_tokens(self) -> int:
         """Let every OAuth access token expire now; return how many did."""
-        now = self.clock.now_ms()
-        live = {
-            token: access
-            for token, access in self.tokens.items()
-            if access.expires_at is not None and access.expires_at > now
-        }
-        self.tokens |= {token: replace(each, expires_at=now) for token, each in live.items()}
-        return len(live)
+        return self.registry.expire_tokens()
+
+    def open_portal(self, portal_id: int) -> Portal:
+        """Add an empty portal, which no token opens yet; raise ValueError when it is there."""
+        with self._lock:
+            if portal_id in self.portals:
+                raise ValueError(f"There is a portal {portal_id} already")
+            portal = self._new_portal(portal_id)
+            # Others go through the portals meanwhile, so the dict itself never changes.
+            self.portals = {**self.portals, portal_id: portal}
+            self._changes += 1
+        return portal
+
+    def close_portal(self, portal_id: int) -> None:
+        """Take a portal away, as when a customer deletes the account; never the first one."""
+        with self._lock:
+            self.portals = {key: each for key, each in self.portals.items() if key != portal_id}
+            self._changes += 1
+        self.registry.close_portal(portal_id)
 
     def reset(self) -> None:
-        """Make every portal new and empty, and forget faults and counts; settings stay."""
-        before = self.portals
-        self.portals = {portal_id: self._new_portal(portal_id) for portal_id in before}
+        """Go back to the start: one empty portal, one app, no faults; only settings stay."""
+        before = self.portals[self.first_portal_id]
+        portal = self._new_portal(self.first_portal_id)
         if self._seed is None:  # With a seed the same ids are wanted again.
-            for portal_id, portal in self.portals.items():
-                portal.take_ids_after(before[portal_id])
+            portal.take_ids_after(before)
+        self.portals = {portal.id: portal}
+        self.registry.reset()
         self.faults.replace([])
         self.request_log = RequestLog(self.clock, self._seed)
-        self._resets += 1
+        self._changes += 1
 
     def revision(self) -> tuple[int, int]:
         """Return a value that differs whenever the state may have changed."""
-        return self._resets, sum(portal.journal.commits for portal in self.portals.values())
+        changes = self._changes + self.registry.changes
+        return changes, sum(portal.journal.commits for portal in self.portals.values())
 
     def serialize(self) -> bytes:
         """Return all that lasts beyond this process, as JSON; each portal as of one moment."""
@@ -222,7 +288,12 @@ class Sandbox:
             with portal.lock:
                 portals.append(orjson.dumps(portal.dump(), option=orjson.OPT_NON_STR_KEYS))
         return orjson.dumps(
-            {"format": _FORMAT, "portals": [orjson.Fragment(each) for each in portals]}
+            {
+                "format": _FORMAT,
+                "portals": [orjson.Fragment(each) for each in portals],
+                "access": self.registry.dump(),
+            },
+            default=sorted,  # Sets of scopes.
         )
 
     def restore(self, serialized: bytes) -> None:
@@ -232,11 +303,13 @@ class Sandbox:
             if state["format"] != _FORMAT:
                 raise ValueError(f"its format is {state['format']}, not {_FORMAT}")
             portals = {each["id"]: self._load_portal(each) for each in state["portals"]}
+            if self.first_portal_id not in portals:
+                raise ValueError(
+                    f"it holds the portals {sorted(portals)}, not {self.first_portal_id}"
+                )
+            self.registry.load(state.get("access", {}))
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(f"it is not a sandbox's state ({error!r})") from error
-        strangers = {each.portal_id for each in self.tokens.values()} - portals.keys()
-        if strangers:
-            raise ValueError(f"it holds the portals {sorted(portals)}, not {sorted(strangers)}")
         self.portals = portals
 
     def _load_portal(self, dumped: dict[str, Any]) -> Portal:

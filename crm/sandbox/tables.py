@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from crm.sandbox.journal import Journal
+from crm.sandbox.events import Actor
+from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
 from crm.sandbox.schema import ObjectType
 
 _MAX_CHANGES_KEPT = 50
 
 Before: TypeAlias = dict[str, str | None]
+# The moment of a change, the values before it, and its actor's source and source id.
+Change: TypeAlias = tuple[int, Before, str, str]
 TypeIds: TypeAlias = tuple[int, ...]
 
 
@@ -23,7 +26,7 @@ class Record:
     """One record of the CRM.
 
     ``properties`` is replaced at every change, never altered, so that a reader may keep it.
-    ``changes`` holds, oldest first, each moment of change with the values before it.
+    ``changes`` holds the last ones, oldest first.
     """
 
     id: int
@@ -31,7 +34,7 @@ class Record:
     created_at: int
     updated_at: int
     archived_at: int | None = None
-    changes: list[tuple[int, Before]] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
 
     def as_of(self, moment: int) -> "Record | None":
         """Return the record as it stood at a moment; None before its creation."""
@@ -52,26 +55,36 @@ class Record:
             remaining,
         )
 
-    def history(self, name: str) -> list[tuple[str, int]]:
-        """Return a property's values and their moments, newest first."""
+    def history(self, name: str) -> list[tuple[str, int, Actor]]:
+        """Return a property's values, their moments and actors, newest first."""
         timeline = []
         value = self.properties.get(name)
-        for changed_at, before in reversed(self.changes):
+        for changed_at, before, *actor in reversed(self.changes):
             if name in before:
-                timeline.append((value or "", changed_at))
+                timeline.append((value or "", changed_at, Actor(*actor)))
                 value = before[name]
         if value is not None:
-            timeline.append((value, self.created_at))
+            timeline.append((value, self.created_at, self.creator))
         return timeline
+
+    @property
+    def creator(self) -> Actor:
+        """Who created the record, as its own properties tell."""
+        source = self.properties.get("hs_object_source", UNKNOWN_ACTOR.source)
+        return Actor(source, self.properties.get("hs_object_source_id", ""))
 
 
 class RecordTable:
     """All records of one object type in one portal."""
 
     def __init__(self, object_type: ObjectType, journal: Journal) -> None:
-        """Start empty, with an index for the type's own unique properties."""
+        """Start empty, with an index for the type's own unique properties.
+
+        ``merged`` leads from each id that a merge took away to the record that it became.
+        """
         self.object_type = object_type
         self.records: dict[int, Record] = {}
+        self.merged: dict[int, int] = {}
         self._journal = journal
         self._live: list[int] = []
         self._archived: list[int] = []
@@ -93,6 +106,14 @@ class RecordTable:
         record = self.records.get(record_id)
         return record if record and (record.archived_at is not None) == archived else None
 
+    def find_survivor(self, record_id: int) -> Record | None:
+        """Return the live record that one became which was merged away; None for other ids."""
+        if record_id not in self.merged:
+            return None
+        while record_id in self.merged:
+            record_id = self.merged[record_id]
+        return self.find(record_id)
+
     def find_by_value(self, name: str, value: str) -> Record | None:
         """Return the live record that holds a value of an indexed property."""
         record_id = self._index[name].get(value)
@@ -100,12 +121,7 @@ class RecordTable:
 
     def add(self, record: Record) -> None:
         """Put in a new record, live or archived."""
-        self.records[record.id] = record
-        if record.archived_at is None:
-            insort(self._live, record.id)
-            self._enter(record, self._index)
-        else:
-            insort(self._archived, record.id)
+        self._put(record)
         self._journal.note(lambda: self._remove(record))
 
     def change(self, record: Record, properties: dict[str, str], moment: int) -> None:
@@ -115,7 +131,8 @@ class RecordTable:
         self._swap(record, properties, names)
         record.updated_at = moment
         before: Before = {name: old.get(name) for name in names}
-        record.changes = [*old_changes[1 - _MAX_CHANGES_KEPT :], (moment, before)]
+        change = (moment, before, self._journal.actor.source, self._journal.actor.source_id)
+        record.changes = [*old_changes[1 - _MAX_CHANGES_KEPT :], change]
 
         def undo() -> None:
             self._swap(record, old, names)
@@ -131,6 +148,34 @@ class RecordTable:
         record.archived_at = moment
         self._journal.note(lambda: self._unarchive(record))
 
+    def restore(self, record: Record, moment: int) -> None:
+        """Bring a record back from the archive, where nobody may hold its unique values."""
+        archived_at, updated_at = record.archived_at, record.updated_at
+        self._unarchive(record)
+        record.updated_at = moment
+
+        def undo() -> None:
+            self._leave(record, self._index)
+            del self._live[bisect_left(self._live, record.id)]
+            insort(self._archived, record.id)
+            record.archived_at, record.updated_at = archived_at, updated_at
+
+        self._journal.note(undo)
+
+    def purge(self, record: Record) -> None:
+        """Forget a record for good, as if it had never been."""
+        self._remove(record)
+        self._journal.note(lambda: self._put(record))
+
+    def merge(self, gone: Record, survivor: Record) -> None:
+        """Take a live record away and let its id lead to the survivor, which is put in if new."""
+        self.purge(gone)
+        self.merged[gone.id] = survivor.id
+        self._journal.note(lambda: self.merged.pop(gone.id))
+        if survivor.id not in self.records:
+            self._put(survivor)
+            self._journal.note(lambda: self._remove(survivor))
+
     def page(self, start: int, size: int, *, archived: bool = False) -> tuple[list[Record], int]:
         """Return records by id from ``start`` on, and the id after the last (0 at the end)."""
         ids = self._archived if archived else self._live
@@ -141,6 +186,14 @@ class RecordTable:
     def live(self) -> Iterator[Record]:
         """Iterate over the live records, oldest id first."""
         return (self.records[record_id] for record_id in self._live)
+
+    def _put(self, record: Record) -> None:
+        self.records[record.id] = record
+        if record.archived_at is None:
+            insort(self._live, record.id)
+            self._enter(record, self._index)
+        else:
+            insort(self._archived, record.id)
 
     def _unarchive(self, record: Record) -> None:
         record.archived_at = None
@@ -202,6 +255,19 @@ class Links:
     def between(self, from_type: str, to_type: str) -> Mapping[int, Mapping[int, TypeIds]]:
         """Return the `targets` of every record that has any, by its id."""
         return self._links.get((from_type, to_type), {})
+
+    def all_targets(self, source: Ref) -> dict[Ref, TypeIds]:
+        """Return everything that a record is associated with, each with its type ids."""
+        return {
+            Ref(to_type, target): type_ids
+            for (from_type, to_type), sources in self._links.items()
+            if from_type == source.object_type
+            for target, type_ids in sources.get(source.id, {}).items()
+        }
+
+    def sources(self, from_type: str, to_type: str) -> list[Ref]:
+        """Return the records of one type that are associated with any of another."""
+        return [Ref(from_type, each) for each in self._links.get((from_type, to_type), {})]
 
     def put(self, source: Ref, target: Ref, type_ids: TypeIds) -> None:
         """Set the type ids of one direction; none of them removes it."""

@@ -105,6 +105,13 @@ def check_required(object_type: ObjectType, values: Values) -> None:
         )
 
 
+def check_unique(portal: Portal, object_type: ObjectType, values: Values, record: Record) -> None:
+    """Refuse unique values of a record that another one holds; raise `invalid_properties`."""
+    problems = _unique_problems(portal, object_type, values, record)
+    if problems:
+        raise invalid_properties(portal.id, problems)
+
+
 def normal_email(text: str) -> str:
     """Return an address as HubSpot stores and compares it: trimmed and in lower case."""
     return text.strip().lower()
@@ -182,8 +189,9 @@ def _not_midnight(value: str, past_midnight: int) -> str:
 
 
 def _check_choice(definition: Property, value: str) -> str:
-    # Enumerations without options of their own (pipelines, stages) are checked elsewhere.
-    if definition.options and all(option.value != value for option in definition.options):
+    # HubSpot's enumerations without options (pipelines, stages) are checked elsewhere.
+    elsewhere = definition.hubspot_defined and not definition.options
+    if not elsewhere and all(option.value != value for option in definition.options):
         raise _InvalidValueError("INVALID_OPTION", _not_an_option(definition, value))
     return value
 

@@ -14,10 +14,10 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from crm.extensions import db
+from crm.version import VERSION
 
 log = structlog.get_logger(__name__)
 
-VERSION = "0.1.0"
 _LONGEST = 1.0
 """Seconds for each dependency to answer."""
 _NOT_CONFIGURED: Mapping[str, Any] = {"status": "not configured", "response_time_ms": None}

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, update
 from crm.config import Settings
 from crm.errors import ConfigError, CRMError
 from crm.extensions import db, transaction
-from crm.hubspot.account import get_hub_id
+from crm.hubspot.account import get_details
 from crm.hubspot.client import HubSpotClient, Timeouts
 from crm.hubspot.errors import (
     HubSpotConflictError,
@@ -22,6 +22,8 @@ from crm.hubspot.errors import (
 from crm.hubspot.properties import ensure_unique_property
 from crm.models import Organization, Portal
 from crm.objects import CRM_UID, OBJECT_TYPES
+from crm.services.budget import PERSON, SYNC, budget_for
+from crm.services.credentials import OAuthTokens
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +32,9 @@ DEFAULT_ORGANIZATION = "Default"
 
 LONGEST_PAUSE = timedelta(seconds=60)
 
-_PATIENT = Timeouts()
-_FOR_A_PERSON = Timeouts(connect=1, read=2)
+# A job sits through pauses of a second. After longer ones it comes back, and keeps no worker.
+_FOR_A_JOB = Timeouts(patience=35)
+_FOR_A_PERSON = Timeouts(connect=1, read=2, patience=4)
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ def get_default_portal_id() -> int:
 
 
 def list_connected_portal_ids() -> list[int]:
-    """The portals that we hold a token for."""
-    return [get_default_portal_id()] if _settings().hubspot_private_app_token else []
+    """The portals that we hold credentials for, in force or not."""
+    return [get_default_portal_id()] if _settings().has_portal else []
 
 
 def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
@@ -61,24 +64,27 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
 
     Args:
         portal_id: whose.
-        someone_waits: give up sooner, because a person waits for the answer.
+        someone_waits: give up sooner and go first, because a person waits for the answer.
 
     Raises:
-        HubSpotUnavailableError: no token is configured for this portal.
-        HubSpotAuthError: the configured token is mangled.
+        HubSpotUnavailableError: no credentials are configured for this portal.
+        HubSpotAuthError: the configured token is mangled, or there is no key to store tokens with.
     """
     with transaction():  # So that none is open while HubSpot is being called.
         connected = list_connected_portal_ids()
     if portal_id not in connected:
         raise HubSpotUnavailableError(
-            "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN"
+            "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN or HUBSPOT_REFRESH_TOKEN"
         )
     settings = _settings()
+    timeouts = _FOR_A_PERSON if someone_waits else _FOR_A_JOB
     return HubSpotClient(
         base_url=settings.hubspot_api_url,
-        token=settings.hubspot_private_app_token,
+        token=settings.hubspot_private_app_token
+        or OAuthTokens(portal_id, settings, patience=timeouts.read),
         version=settings.hubspot_api_version,
-        timeouts=_FOR_A_PERSON if someone_waits else _PATIENT,
+        timeouts=timeouts,
+        budget=budget_for(portal_id, PERSON if someone_waits else SYNC),
     )
 
 
@@ -90,7 +96,7 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
             given what push needs.
         HubSpotError: HubSpot cannot be reached or refuses.
     """
-    hub_id = get_hub_id(client)
+    hub_id = get_details(client).hub_id
     with transaction() as session:
         known = session.scalar(select(Portal.hub_id).where(Portal.id == portal_id))
     if known not in (None, hub_id):

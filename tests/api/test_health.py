@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from crm.services.health import VERSION
+from crm.version import VERSION
 from tests.conftest import free_port
 
 

@@ -16,6 +16,7 @@ ROUTES = {
     ("GET", "/me", Guard.PERSON),
     ("GET", "/contacts", Guard.MEMBER),
     ("GET", "/contacts/pipelines", Guard.PUBLIC),
+    ("POST", "/webhooks/hubspot", Guard.HUBSPOT),
     ("GET", "/health", Guard.PUBLIC),
     ("GET", "/docs/", Guard.PUBLIC),
     ("GET", "/docs/<path:path>", Guard.PUBLIC),

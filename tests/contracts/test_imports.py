@@ -14,10 +14,11 @@ HOUSE = {
     "crm.errors": set(),
     "crm.objects": set(),
     "crm.logs": set(),
+    "crm.version": set(),
     "crm.sandbox": set(),  # HubSpot knows nothing of us.
     "crm.config": {"crm.errors"},
     "crm.extensions": set(),
-    "crm.hubspot": {"crm.errors", "crm.objects"},
+    "crm.hubspot": {"crm.errors", "crm.objects", "crm.version"},
     "crm.models": {"crm.errors", "crm.objects", "crm.extensions"},
     "crm.queue": {"crm.extensions"},
     "crm.services": {
@@ -28,6 +29,7 @@ HOUSE = {
         "crm.models",
         "crm.objects",
         "crm.queue",
+        "crm.version",
     },
     "crm.tasks": {"crm.services", "crm.queue", "crm.objects"},
     "crm.api": {"crm.services", "crm.objects", "crm.errors", "crm.extensions"},
@@ -40,10 +42,11 @@ HOUSE = {
     # The composition root, which knows all others but the two that run in processes of their own.
     "crm": {
         *("crm.api", "crm.cli", "crm.config", "crm.errors", "crm.extensions", "crm.logs"),
-        *("crm.models", "crm.services", "crm.tasks"),
+        *("crm.hubspot", "crm.models", "crm.services", "crm.tasks", "crm.version"),
     },
-    # The launcher: it makes the demo account, and starts all else by its command.
-    "run": {"crm", "crm.config", "crm.errors", "crm.services"},
+    # The launcher: it makes the demo account, knows the sandbox's token and app, and starts all
+    # else by its command.
+    "run": {"crm", "crm.config", "crm.errors", "crm.sandbox", "crm.services"},
     "migrations.env": {"crm.extensions"},
     # A migration is history: today's code may change under it.
     "migrations.versions": set(),

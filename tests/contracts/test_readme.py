@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 
 from crm.sandbox.app import create_app as create_sandbox_app
 from crm.sandbox.store import Sandbox
-from crm.services.health import VERSION
+from crm.version import VERSION
 from tests.contracts.source import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])

@@ -1,6 +1,7 @@
 """The client against the sandbox over HTTP, or against a relay where the sandbox is too polite."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -11,13 +12,14 @@ from tests.hubspot.relay import Relay
 
 @pytest.fixture(scope="session")
 def _server() -> Iterator[SandboxServer]:
-    with SandboxServer(port=0, index_lag_ms=0, seed=11) as running:
+    with SandboxServer(port=0, index_lag_ms=0, seed=11, limits=False) as running:
         yield running
 
 
 @pytest.fixture
 def sandbox(_server: SandboxServer) -> SandboxServer:
     _server.reset()
+    _server.sandbox.settings.index_lag_ms = 0
     return _server
 
 
@@ -38,16 +40,18 @@ def make_client(sandbox: SandboxServer, pauses: list[float]) -> Callable[..., Hu
     def make(
         url: str = "",
         *,
-        token: str = DEFAULT_TOKEN,
+        token: Any = DEFAULT_TOKEN,
         version: str = "2026-09",
-        read_timeout: float = 10,
+        budget: Any = None,
+        **timeouts: float,
     ) -> HubSpotClient:
         return HubSpotClient(
             base_url=url or sandbox.url,
             token=token,
             version=version,
-            timeouts=Timeouts(connect=1, read=read_timeout),
+            timeouts=Timeouts(**{"connect": 1, "read": 10, **timeouts}),
             pause=pauses.append,
+            budget=budget,
         )
 
     return make

@@ -34,6 +34,8 @@ class Call:
     path: str
     headers: dict[str, str]
     body: Any
+    caller: tuple[str, int] = ("", 0)
+    """The other end of the connection."""
 
     def pass_on(self) -> Answer:
         content = None if self.body is None else json.dumps(self.body)
@@ -88,8 +90,11 @@ def _make_handler(relay: Relay, target: str) -> type[BaseHTTPRequestHandler]:
 
         def _serve(self) -> None:
             content = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            body = json.loads(content) if content else None
+            # Of a form, a handler sees that it came.
+            is_json = content and "form" not in self.headers.get("Content-Type", "")
+            body = json.loads(content) if is_json else None
             call = Call(target, self.command, self.path, dict(self.headers.items()), body)
+            call.caller = self.client_address
             relay.calls.append(call)
             try:
                 answer = relay.handler(call)

@@ -1,9 +1,10 @@
 """The client: where it calls, what it repeats, what it never tells."""
 
+import gzip
+import json
 import logging
-import socket
-import struct
-import threading
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -13,84 +14,11 @@ from crm.hubspot.errors import (
     HubSpotError,
     HubSpotNotFoundError,
     HubSpotRateLimitError,
-    HubSpotRefusedError,
-    HubSpotUnavailableError,
 )
 from crm.sandbox import DEFAULT_TOKEN
+from crm.version import VERSION
 from tests.conftest import free_port
-
-MANY = 100
-
-# Fault, attempts of a repeatable call and of any other, the class of the error.
-REPEATS = [
-    ({"kind": "status", "status": 500}, (3, 1), HubSpotUnavailableError),
-    ({"kind": "status", "status": 502}, (3, 1), HubSpotUnavailableError),
-    ({"kind": "status", "status": 503}, (3, 1), HubSpotUnavailableError),
-    ({"kind": "status", "status": 504}, (3, 1), HubSpotUnavailableError),
-    ({"kind": "status", "status": 423}, (1, 1), HubSpotUnavailableError),
-    ({"kind": "status", "status": 429}, (1, 1), HubSpotRateLimitError),
-    ({"kind": "status", "status": 477}, (1, 1), HubSpotUnavailableError),
-    ({"kind": "reset_before"}, (3, 1), HubSpotUnavailableError),
-    ({"kind": "reset_after"}, (3, 1), HubSpotUnavailableError),
-    ({"kind": "truncated_json"}, (3, 1), HubSpotUnavailableError),
-    ({"kind": "html"}, (3, 1), HubSpotUnavailableError),
-    ({"kind": "html", "status": 400}, (1, 1), HubSpotRefusedError),
-    ({"kind": "slow", "seconds": 0.4}, (3, 1), HubSpotUnavailableError),
-]
-
-
-def struck(sandbox):
-    """How many calls the one fault struck."""
-    return MANY - sandbox.sandbox.faults.describe()[0]["count"]
-
-
-@pytest.mark.parametrize("is_repeatable", [True, False])
-@pytest.mark.parametrize(
-    ("fault", "attempts", "error_class"),
-    REPEATS,
-    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
-)
-def test_a_call_is_repeated_only_where_that_can_help_and_cannot_harm(
-    make_client, sandbox, fault, attempts, error_class, is_repeatable
-):
-    client = make_client(read_timeout=0.1)
-    sandbox.set_faults([fault | {"count": MANY}])
-
-    with pytest.raises(HubSpotError) as caught:
-        client.call("GET", client.path("account", "details"), repeatable=is_repeatable)
-
-    assert type(caught.value) is error_class
-    assert struck(sandbox) == attempts[0 if is_repeatable else 1]
-
-
-@pytest.mark.parametrize("is_repeatable", [True, False])
-def test_a_call_that_never_arrived_is_always_repeated(make_client, pauses, is_repeatable):
-    client = make_client(f"http://127.0.0.1:{free_port()}")
-
-    with pytest.raises(HubSpotUnavailableError) as caught:
-        client.call("POST", "/anything", repeatable=is_repeatable)
-
-    assert caught.value.never_arrived
-    assert len(pauses) == 2
-
-
-def test_a_host_without_a_name_is_unavailable(make_client):
-    client = make_client("http://no-such-host.invalid")
-
-    with pytest.raises(HubSpotUnavailableError) as caught:
-        client.call("GET", "/anything", repeatable=True)
-
-    assert caught.value.never_arrived
-
-
-@pytest.mark.parametrize("kind", ["reset_before", "reset_after"])
-def test_a_broken_answer_is_not_taken_for_a_call_that_never_arrived(client, sandbox, kind):
-    sandbox.set_faults([{"kind": kind}])
-
-    with pytest.raises(HubSpotUnavailableError) as caught:
-        client.call("POST", "/anything", repeatable=False)
-
-    assert not caught.value.never_arrived
+from tests.hubspot.relay import Answer
 
 
 def test_a_kept_alive_connection_that_the_other_side_closed_does_not_cost_a_call(client, sandbox):
@@ -101,106 +29,6 @@ def test_a_kept_alive_connection_that_the_other_side_closed_does_not_cost_a_call
     answer = client.call("GET", client.path("account", "details"), repeatable=False)
 
     assert answer["portalId"]
-
-
-def test_a_call_succeeds_after_faults_that_pass(client, sandbox, pauses):
-    sandbox.set_faults([{"kind": "status", "status": 503, "count": 2}])
-
-    answer = client.call("GET", client.path("account", "details"), repeatable=True)
-
-    assert answer["portalId"]
-    assert len(pauses) == 2
-
-
-def test_the_pauses_between_attempts_grow_with_jitter(make_client, pauses):
-    client = make_client(f"http://127.0.0.1:{free_port()}")
-
-    with pytest.raises(HubSpotUnavailableError):
-        client.call("GET", "/anything", repeatable=True)
-
-    assert 0.2 <= pauses[0] <= 0.4 <= pauses[1] <= 0.8
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("2", 2),
-        ("0", 0),
-        # Whole days at most, however much is asked for.
-        ("99999999999999999999", 24 * 3600),
-        # A date, a fraction, a digit that is none: no use is made of them.
-        ("Fri, 21 Nov 2026 09:00:00 GMT", None),
-        ("²", None),
-    ],
-)
-def test_retry_after_is_kept(relay, relayed, header, seconds):
-    relay.answer(429, {"message": "slow down"}, headers={"Retry-After": header})
-
-    with pytest.raises(HubSpotRateLimitError) as caught:
-        relayed.call("GET", "/anything", repeatable=True)
-
-    assert caught.value.retry_after == seconds
-    assert caught.value.retryable
-
-
-def test_an_account_that_moves_says_when_to_come_back(client, sandbox):
-    sandbox.set_faults([{"kind": "status", "status": 477}])
-
-    with pytest.raises(HubSpotUnavailableError) as caught:
-        client.call("GET", "/anything", repeatable=True)
-
-    assert caught.value.retry_after == 2
-
-
-def test_a_5xx_that_asks_for_a_pause_is_not_repeated_at_once(relay, relayed):
-    relay.answer(503, {"message": "later"}, headers={"Retry-After": "60"})
-
-    with pytest.raises(HubSpotUnavailableError):
-        relayed.call("GET", "/anything", repeatable=True)
-
-    assert len(relay.calls) == 1
-
-
-def test_an_answer_in_drops_is_waited_for_only_so_long(make_client):
-    """A server that sends its header and then nothing costs the read timeout, not for ever."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        connections = []
-
-        def serve():
-            connection, _ = listener.accept()
-            connections.append(connection)
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{")
-
-        threading.Thread(target=serve, daemon=True).start()
-        client = make_client(f"http://127.0.0.1:{listener.getsockname()[1]}", read_timeout=0.1)
-
-        with pytest.raises(HubSpotUnavailableError) as caught:
-            client.call("GET", "/anything", repeatable=False)
-
-        for each in connections:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            each.close()
-
-    assert not caught.value.never_arrived
-
-
-@pytest.mark.parametrize(
-    ("version", "api", "path"),
-    [
-        ("2026-09", "objects", "/crm/objects/2026-09/deals/1"),
-        ("2026-09", "associations", "/crm/associations/2026-09/deals/1"),
-        ("2026-09", "pipelines", "/crm/pipelines/2026-09/deals/1"),
-        ("2026-09", "properties", "/crm/properties/2026-09/deals/1"),
-        ("2026-09", "account", "/account-info/2026-09/deals/1"),
-        ("v3", "objects", "/crm/v3/objects/deals/1"),
-        ("v3", "associations", "/crm/v4/associations/deals/1"),
-        ("v3", "pipelines", "/crm/v3/pipelines/deals/1"),
-        ("v3", "properties", "/crm/v3/properties/deals/1"),
-        ("v3", "account", "/account-info/v3/deals/1"),
-    ],
-)
-def test_each_api_has_its_path_in_both_families(make_client, version, api, path):
-    assert make_client(version=version).path(api, "deals", "1") == path
 
 
 @pytest.mark.parametrize(
@@ -250,10 +78,20 @@ def test_the_environment_names_neither_proxies_nor_credentials(
     assert relay.calls[0].headers["Authorization"] == f"Bearer {DEFAULT_TOKEN}"
 
 
-@pytest.mark.parametrize("fault", [row[0] for row in REPEATS], ids=str)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "status", "status": 503},
+        {"kind": "reset_before"},
+        {"kind": "truncated_json"},
+        {"kind": "html", "status": 400},
+        {"kind": "slow", "seconds": 0.2},
+    ],
+    ids=str,
+)
 def test_the_token_is_never_told(make_client, sandbox, caplog, fault):
     caplog.set_level(logging.DEBUG)
-    client = make_client(read_timeout=0.1)
+    client = make_client(read=0.1)
     sandbox.set_faults([fault])
 
     with pytest.raises(HubSpotError) as caught:
@@ -273,13 +111,220 @@ def test_a_mangled_token_is_refused_without_being_told(make_client, token):
     assert caught.value.__context__ is None
 
 
-def test_threads_have_sessions_of_their_own(client):
-    sessions = []
-    threads = [threading.Thread(target=lambda: sessions.append(client._session())) for _ in "ab"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+class Tokens:
+    """A source that has some tokens, one after the other."""
 
-    assert sessions[0] is not sessions[1]
-    assert client._session() is client._session()
+    def __init__(self, *tokens):
+        self.tokens = list(tokens)
+        self.refused = []
+
+    def get(self):
+        return self.tokens[0]
+
+    def renew(self, refused):
+        self.refused.append(refused)
+        self.tokens.pop(0)
+        if not self.tokens:
+            raise HubSpotAuthError("the app was uninstalled")
+        return self.tokens[0]
+
+
+EXPIRED = {"status": "error", "message": "expired", "category": "EXPIRED_AUTHENTICATION"}
+CREATION = {"properties": {"email": "ada@example.com"}}
+
+
+def test_a_refused_token_is_renewed_and_even_a_write_made_again(make_client, sandbox):
+    tokens = Tokens("pat-old", DEFAULT_TOKEN)
+    client = make_client(token=tokens)
+    path = client.path("objects", "contacts")
+
+    created = client.call("POST", path, body=CREATION, repeatable=False)
+
+    assert created["id"]
+    assert tokens.refused == ["pat-old"]
+
+
+def test_an_expired_token_is_renewed(make_client, relay):
+    def expire(call):
+        is_old = call.headers["Authorization"] == "Bearer old"
+        return Answer(401, EXPIRED) if is_old else Answer(200, {})
+
+    relay.handler = expire
+    tokens = Tokens("old", "new")
+
+    make_client(relay.url, token=tokens).call("GET", "/anything", repeatable=False)
+
+    assert [call.headers["Authorization"] for call in relay.calls] == ["Bearer old", "Bearer new"]
+
+
+def test_a_token_is_renewed_once_a_call(make_client, relay):
+    relay.answer(401, EXPIRED)
+    tokens = Tokens("a", "b", "c")
+
+    with pytest.raises(HubSpotAuthError) as caught:
+        make_client(relay.url, token=tokens).call("GET", "/anything", repeatable=True)
+
+    assert caught.value.is_expired
+    assert tokens.refused == ["a"]
+
+
+def test_without_another_token_the_source_says_why(make_client, relay):
+    relay.answer(401, EXPIRED)
+
+    with pytest.raises(HubSpotAuthError, match="the app was uninstalled"):
+        make_client(relay.url, token=Tokens("a")).call("GET", "/anything", repeatable=True)
+
+
+def test_a_constant_token_is_not_renewed_and_hubspot_says_why(make_client):
+    client = make_client(token="pat-unknown")
+
+    with pytest.raises(HubSpotAuthError, match="credentials not found") as caught:
+        client.call("GET", client.path("account", "details"), repeatable=True)
+
+    assert not caught.value.is_expired
+
+
+def test_a_mangled_token_of_a_source_is_refused_without_being_told(make_client):
+    client = make_client(token=Tokens("pat-na1-new\nline"))
+
+    with pytest.raises(HubSpotAuthError) as caught:
+        client.call("GET", "/anything", repeatable=True)
+
+    assert "pat" not in caught.value.message
+
+
+class Budget:
+    """Lets everything pass, and writes it down."""
+
+    def __init__(self):
+        self.waited = []
+        self.learned = []
+
+    def wait(self, kind):
+        self.waited.append(kind)
+
+    def learn(self, kind, headers, error):
+        self.learned.append((kind, headers.get("x-hubspot-ratelimit-remaining"), error))
+
+
+@pytest.mark.parametrize("version", ["2026-09", "v3"])
+@pytest.mark.parametrize(
+    ("segments", "kind"),
+    [
+        (("objects", "contacts"), "general"),
+        (("objects", "contacts", "batch", "read"), "general"),
+        (("objects", "contacts", "search"), "search"),
+        (("associations", "contacts", "deals", "batch", "read"), "associations"),
+        (("objects", "contacts", "1", "associations", "deals"), "associations"),
+        (("account", "details"), "general"),
+    ],
+)
+def test_the_budget_is_asked_for_the_kind_of_call(make_client, relay, version, segments, kind):
+    budget = Budget()
+    client = make_client(relay.url, version=version, budget=budget)
+    relay.answer(200, {}, headers={"X-HubSpot-RateLimit-Remaining": "7"})
+
+    client.call("POST", client.path(*segments), body={}, repeatable=True)
+
+    assert budget.waited == [kind]
+    assert budget.learned == [(kind, "7", None)]
+
+
+def test_the_budget_is_asked_before_every_attempt_and_told_every_answer(make_client, sandbox):
+    budget = Budget()
+    client = make_client(budget=budget)
+    sandbox.set_faults(
+        [{"kind": kind, "status": 500, "count": 1} for kind in ("reset_before", "status")]
+    )
+
+    client.call("GET", client.path("account", "details"), repeatable=True)
+
+    assert len(budget.waited) == 3
+    assert len(budget.learned) == 2
+
+
+def test_a_limit_is_waited_out_by_the_budget_that_was_told_of_it(make_client, sandbox, pauses):
+    budget = Budget()
+    client = make_client(budget=budget, patience=12)
+    sandbox.set_faults([{"kind": "status", "status": 429, "count": 1}])
+
+    client.call("GET", client.path("account", "details"), repeatable=False)
+
+    assert pauses == [0]
+    assert [error and error.policy for *_, error in budget.learned] == [
+        "TEN_SECONDLY_ROLLING",
+        None,
+    ]
+
+
+def test_a_call_for_which_the_budget_has_no_room_is_not_made(make_client, relay):
+    class Spent(Budget):
+        def wait(self, kind):
+            raise HubSpotRateLimitError("come back tomorrow")
+
+    with pytest.raises(HubSpotRateLimitError, match="tomorrow"):
+        make_client(relay.url, budget=Spent()).call("GET", "/anything", repeatable=True)
+
+    assert relay.calls == []
+
+
+@pytest.mark.parametrize("body", [None, {}, ["x" * 300_000]], ids=["empty", "short", "long"])
+def test_all_clients_share_the_connections_that_are_open(make_client, relay, body):
+    relay.answer(200, body)
+
+    for _ in range(5):
+        make_client(relay.url).call("GET", "/anything", repeatable=False)
+
+    assert len({call.caller for call in relay.calls}) == 1
+
+
+def test_many_threads_get_each_their_own_answer(make_client, relay):
+    relay.handler = lambda call: Answer(200, {"path": call.path})
+    client = make_client(relay.url)
+
+    def call(number):
+        return client.call("GET", f"/{number}", repeatable=False)["path"]
+
+    with ThreadPoolExecutor(16) as pool:
+        paths = list(pool.map(call, range(200)))
+
+    assert paths == [f"/{number}" for number in range(200)]
+
+
+def test_a_forked_process_opens_connections_of_its_own(make_client, relay):
+    relay.answer(200, {})
+    client = make_client(relay.url)
+    client.call("GET", "/parent", repeatable=False)
+
+    child = os.fork()
+    if child == 0:
+        client.call("GET", "/child", repeatable=False)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert relay.calls[0].caller != relay.calls[1].caller
+
+
+def test_cookies_are_not_kept(relay, relayed):
+    relay.answer(200, {}, headers={"Set-Cookie": "__cf_bm=1; path=/"})
+
+    for _ in range(2):
+        relayed.call("GET", "/anything", repeatable=False)
+
+    assert "Cookie" not in relay.calls[1].headers
+
+
+def test_hubspot_is_told_who_calls(relay, relayed):
+    relay.answer(200, {})
+
+    relayed.call("GET", "/anything", repeatable=False)
+
+    assert relay.calls[0].headers["User-Agent"] == f"crm-middleware/{VERSION}"
+
+
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_a_compressed_answer_is_read(relay, relayed, size):
+    content = gzip.compress(json.dumps("x" * size).encode())
+    relay.answer(200, raw=content, headers={"Content-Encoding": "gzip"})
+
+    assert relayed.call("GET", "/anything", repeatable=False) == "x" * size

@@ -1,10 +1,12 @@
 """HubSpot's error bodies (hubspot.md 6.2) become one class each, with HubSpot's own words."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
-from crm.hubspot.account import get_hub_id
+from crm.hubspot import associations, owners
+from crm.hubspot.account import get_details, get_usage
 from crm.hubspot.errors import (
     HubSpotAuthError,
     HubSpotConflictError,
@@ -16,8 +18,9 @@ from crm.hubspot.errors import (
     HubSpotUnavailableError,
 )
 from crm.hubspot.pipelines import list_pipelines
-from crm.hubspot.properties import ensure_unique_property
-from crm.hubspot.records import Write, get, update, upsert
+from crm.hubspot.properties import ensure_unique_property, list_properties
+from crm.hubspot.records import Write, get, iterate, read_batch, update, upsert
+from crm.hubspot.search import search, search_modified
 from crm.objects import CONTACTS, DEALS
 
 INSIDE = [
@@ -56,6 +59,7 @@ ERRORS = [
     (401, {"message": "who?", "category": "INVALID_AUTHENTICATION"}, HubSpotAuthError),
     (403, {"message": "scopes", "category": "MISSING_SCOPES"}, HubSpotScopeError),
     (404, {"status": "error", "message": "resource not found"}, HubSpotNotFoundError),
+    (408, {"message": "too slow"}, HubSpotUnavailableError),
     (409, CONFLICT, HubSpotConflictError),
     (413, {"message": "too large"}, HubSpotRefusedError),
     (414, {"message": "Cannot have more than 250 identities"}, HubSpotRefusedError),
@@ -106,6 +110,37 @@ def test_or_from_the_header(relay, relayed):
     relay.answer(404, {"message": "no"}, headers={"X-HubSpot-Correlation-Id": "header"})
 
     assert error_of(relayed).correlation_id == "header"
+
+
+def test_what_hubspot_names_beside_its_message_is_kept(relay, relayed):
+    body = {
+        "message": "No",
+        "subCategory": "PipelineError.STAGE_ID_IN_USE",
+        "context": {"ids": ["1", 2], "text": "odd"},
+    }
+    relay.answer(400, body)
+
+    error = error_of(relayed)
+
+    assert error.sub_category == "PipelineError.STAGE_ID_IN_USE"
+    assert error.context == {"ids": ["1", "2"], "text": []}
+
+
+def test_an_expired_token_is_told_from_an_invalid_one(relay, relayed):
+    relay.answer(401, {"message": "expired", "category": "EXPIRED_AUTHENTICATION"})
+    expired = error_of(relayed)
+    relay.answer(401, {"message": "who?", "category": "INVALID_AUTHENTICATION"})
+
+    assert (expired.is_expired, error_of(relayed).is_expired) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["requiredGranularScopes", "requiredScopes"])
+def test_a_missing_scope_is_named(relay, relayed, name):
+    scopes = ["crm.objects.deals.read", "tickets"]
+    told = {"message": "One or more", "context": {name: scopes}}
+    relay.answer(403, {"message": "scopes", "category": "MISSING_SCOPES", "errors": [told]})
+
+    assert error_of(relayed).scopes == scopes
 
 
 def test_property_errors_come_from_the_list(relay, relayed):
@@ -199,14 +234,25 @@ WRITE = Write(trace_id="t", id="ada@example.com", properties={"email": "ada@exam
 @pytest.mark.parametrize(
     "call",
     [
-        get_hub_id,
+        get_details,
+        get_usage,
         lambda client: list_pipelines(client, "deals"),
+        lambda client: list_properties(client, DEALS),
         lambda client: ensure_unique_property(client, DEALS, "x", label="x", description="x"),
         lambda client: get(client, CONTACTS, "1"),
+        lambda client: read_batch(client, CONTACTS, ["1"], properties=[]),
+        lambda client: list(iterate(client, CONTACTS, properties=[])),
+        lambda client: list(search(client, CONTACTS)),
+        lambda client: list(search_modified(client, CONTACTS, datetime.now(UTC))),
+        lambda client: list(owners.iterate(client)),
+        lambda client: associations.read(client, CONTACTS, DEALS, ["1"]),
         lambda client: upsert(client, CONTACTS, [WRITE]),
         lambda client: update(client, CONTACTS, [WRITE]),
     ],
-    ids=["account", "pipelines", "properties", "get", "upsert", "update"],
+    ids=[
+        *("account", "usage", "pipelines", "properties", "unique property", "get", "batch", "list"),
+        *("search", "search modified", "owners", "associations", "upsert", "update"),
+    ],
 )
 def test_a_success_of_another_shape_is_an_error_of_ours(relay, relayed, call, body):
     relay.answer(200, body)

@@ -13,13 +13,13 @@ from .client import HubSpot
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[SandboxServer]:
-    with SandboxServer(port=0, index_lag_ms=0, seed=7) as running:
+    with SandboxServer(port=0, index_lag_ms=0, seed=7, limits=False) as running:
         yield running
 
 
 @pytest.fixture
 def sandbox(server: SandboxServer) -> SandboxServer:
-    server.sandbox.settings = Settings(index_lag_ms=0)
+    server.sandbox.settings = Settings(index_lag_ms=0).lift_limits()
     server.sandbox.clock.offset_ms = 0
     server.reset()
     return server

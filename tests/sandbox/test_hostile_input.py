@@ -30,6 +30,20 @@ PATHS = [
     ("POST", f"{ASSOCIATIONS}/contacts/deals/batch/labels/archive"),
     ("POST", "/crm/properties/2026-09/contacts"),
     ("PATCH", "/crm/properties/2026-09/contacts/email"),
+    ("POST", "/crm/properties/2026-09/contacts/groups"),
+    ("POST", "/crm/properties/2026-09/contacts/batch/create"),
+    ("POST", "/crm/properties/2026-09/contacts/batch/read"),
+    ("POST", f"{OBJECTS}/contacts/merge"),
+    ("POST", f"{OBJECTS}/contacts/gdpr-delete"),
+    ("POST", f"{ASSOCIATIONS}/contacts/deals/labels"),
+    ("PUT", f"{ASSOCIATIONS}/contacts/deals/labels"),
+    ("POST", "/crm/v3/associations/contacts/deals/batch/create"),
+    ("POST", "/crm/v3/associations/contacts/deals/batch/archive"),
+    ("POST", "/crm/pipelines/2026-09/deals"),
+    ("PATCH", "/crm/pipelines/2026-09/deals/default"),
+    ("POST", "/crm/pipelines/2026-09/deals/default/stages"),
+    ("PATCH", "/crm/pipelines/2026-09/deals/default/stages/closedwon"),
+    ("PUT", "/_sandbox/rules/contacts"),
 ]
 # JSON of any shape, with the field names that the views look at.
 NAMES = st.sampled_from(
@@ -38,6 +52,8 @@ NAMES = st.sampled_from(
         *("from", "types", "associationTypeId", "filterGroups", "filters", "propertyName", "query"),
         *("operator", "value", "values", "limit", "after", "sorts", "objectWriteTraceId", "name"),
         *("label", "type", "fieldType", "groupName", "options", "lifecyclestage", "annualrevenue"),
+        *("primaryObjectId", "objectIdToMerge", "objectId", "inverseLabel", "stages", "metadata"),
+        *("probability", "displayOrder", "archived", "required", "conditional", "when", "phone"),
     ]
 )
 SCALARS = st.one_of(

@@ -4,9 +4,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from crm.sandbox import SandboxServer
+from crm.sandbox.access import DEFAULT_APP
+from crm.sandbox.events import person_as_actor
+from crm.sandbox.object_types import CONTACTS as CONTACT_TYPE
+from crm.sandbox.records import update_record
+from crm.sandbox.store import Sandbox
 
 from .client import OBJECTS, HubSpot
 
@@ -268,6 +274,57 @@ def test_history_lists_a_propertys_values_newest_first(
     history = record["propertiesWithHistory"]
     assert [each["value"] for each in history["firstname"]] == ["Adele", "Adah", "Ada"]
     assert history["phone"] == []
+
+
+def test_history_says_when_and_by_whom(
+    sandbox: SandboxServer, hubspot: HubSpot, contact: dict[str, Any]
+) -> None:
+    path = f"{CONTACTS}/{contact['id']}"
+    hubspot.patch(path, {"properties": {"firstname": "Adah"}})
+    (portal,) = sandbox.sandbox.portals.values()
+    record = portal.tables["contacts"].records[int(contact["id"])]
+    with portal.lock, portal.journal.transaction():
+        portal.journal.actor = person_as_actor(60318841)
+        update_record(portal, CONTACT_TYPE, record, {"firstname": "Adele"})
+
+    shape = hubspot.get(path, propertiesWithHistory="firstname").json()
+    newest, middle, oldest = shape["propertiesWithHistory"]["firstname"]
+    assert newest == {
+        "value": "Adele",
+        "timestamp": shape["updatedAt"],
+        "sourceType": "CRM_UI",
+        "sourceId": "userId:60318841",
+        "updatedByUserId": 60318841,
+    }
+    assert (middle["sourceType"], middle["sourceId"]) == ("INTEGRATION", str(DEFAULT_APP.id))
+    assert "updatedByUserId" not in middle
+    assert (oldest["timestamp"], oldest["sourceId"]) == (contact["createdAt"], middle["sourceId"])
+
+
+def test_a_record_names_its_page_in_hubspot(hubspot: HubSpot, contact: dict[str, Any]) -> None:
+    url = f"https://app.hubspot.com/contacts/44021307/record/0-1/{contact['id']}"
+
+    assert contact["url"] == url
+    assert hubspot.get(f"{CONTACTS}/{contact['id']}").json()["url"] == url
+
+
+def test_the_state_file_of_an_older_sandbox_still_loads(
+    sandbox: SandboxServer, hubspot: HubSpot, contact: dict[str, Any]
+) -> None:
+    hubspot.patch(f"{CONTACTS}/{contact['id']}", {"properties": {"firstname": "Adah"}})
+    state = orjson.loads(sandbox.sandbox.serialize())
+    (dumped,) = state["portals"]
+    del dumped["setup"], dumped["merged"]
+    for records in (dumped["records"], dumped["next_ids"]):
+        del records["products"]
+    (record,) = dumped["records"]["contacts"]
+    record["changes"] = [each[:2] for each in record["changes"]]
+
+    copy = Sandbox()
+    copy.restore(orjson.dumps(state))
+    (portal,) = copy.portals.values()
+    history = portal.tables["contacts"].records[record["id"]].history("firstname")
+    assert [value for value, _, _ in history] == ["Adah", "Ada"]
 
 
 def test_lists_with_history_are_shorter(hubspot: HubSpot) -> None:

@@ -224,3 +224,46 @@ def test_until_the_lag_is_over_an_updated_record_is_found_as_it_was(
     assert hubspot.found("contacts", where("firstname", "EQ", "adah")) == []
     sandbox.sandbox.clock.offset_ms += 5_000
     assert hubspot.found("contacts", where("firstname", "EQ", "adah")) == [contact["id"]]
+
+
+@pytest.mark.parametrize(
+    "written", ["+1 (555) 010-2030", "+15550102030", "555.010.2030", "555 010 2030"]
+)
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"query": "555-010-2030"}, True),
+        ({"query": "0102030"}, True),
+        ({"query": "+1 555 010 2030"}, False),
+        ({"filters": [where("phone", "EQ", "(555) 010 2030")]}, True),
+        ({"filters": [where("phone", "EQ", "+15550102030")]}, False),
+        ({"filters": [where("phone", "IN", values=["555-010-2030"])]}, True),
+        ({"filters": [where("phone", "CONTAINS_TOKEN", "*2030")]}, True),
+        ({"filters": [where("phone", "CONTAINS_TOKEN", "2030")]}, False),
+        ({"filters": [where("phone", "HAS_PROPERTY")]}, True),
+    ],
+)
+def test_phone_numbers_are_found_without_their_country_code(
+    hubspot: HubSpot, written: str, asked: dict[str, Any], found: bool
+) -> None:
+    contact = hubspot.create("contacts", firstname="Ada", phone=written)
+
+    assert hubspot.found("contacts", **asked) == ([contact["id"]] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("written", "searchable"),
+    [
+        ("+46 70 123 45 67", "701234567"),
+        ("+353 1 234 5678", "12345678"),
+        ("070-123 45 67", "0701234567"),
+        ("+", None),
+        ("ask Ada", None),
+    ],
+)
+def test_the_searchable_phone_number_is_computed(
+    hubspot: HubSpot, written: str, searchable: str | None
+) -> None:
+    contact = hubspot.create("contacts", firstname="Ada", mobilephone=written)
+
+    assert contact["properties"].get("hs_searchable_calculated_mobile_number") == searchable

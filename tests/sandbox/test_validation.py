@@ -174,7 +174,7 @@ def test_a_date_at_another_hour_is_refused_in_hubspots_words(hubspot: HubSpot) -
     make_date_property(hubspot)
 
     answer = hubspot.post(
-        f"{OBJECTS}/deals",
+        "/crm/objects/2026-03/deals",
         {"properties": {"dealname": "D", "dealstage": "closedwon", "due": "1684914035320"}},
     )
     assert codes(answer) == {"due": "INVALID_DATE"}

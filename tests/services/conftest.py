@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from crm.hubspot import client
+from crm.hubspot import retries
 from crm.sandbox import SandboxServer
 from crm.services.push import push
 from tests.hubspot.relay import Relay
@@ -17,7 +17,8 @@ from tests.sandbox.client import HubSpot
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits between the attempts of a call."""
-    monkeypatch.setattr(client, "_FIRST_PAUSE", 0.001)
+    rows = {row.met: replace(row, pause=row.pause / 1000) for row in retries.TABLE}
+    monkeypatch.setattr(retries, "_ROWS", rows)
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""One request and its answer: this process's connections to HubSpot, and how they fail."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from crm.hubspot import retries
+from crm.hubspot.errors import HubSpotUnavailableError
+from crm.version import VERSION
+
+HEADERS = {
+    "Accept": "application/json",
+    "Content-Type": "application/json",
+    "User-Agent": f"crm-middleware/{VERSION}",
+}
+
+_CONNECTIONS = 32
+"""Kept alive: the eight threads of a web process, or the sixteen jobs of a worker, and some."""
+_PIECE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whatever its status."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By name, in any letter case."""
+    content: bytes
+
+
+@cache
+def _adapter() -> HTTPAdapter:
+    # One for all clients, since they come and go with requests and jobs, and a new connection costs
+    # two round trips and more. It is requests' pool of connections, which is made for threads, and
+    # not its Session, which is not: that would also bring along cookies, which mix up portals, and
+    # redirects, proxies and .netrc, which change where or as whom we call.
+    return HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=0)
+
+
+# Two processes that write to one connection would read each other's answers.
+os.register_at_fork(after_in_child=_adapter.cache_clear)
+
+
+def exchange(
+    request: requests.PreparedRequest, *, connect: float, read: float, until: float
+) -> Answer:
+    """Send a request and receive its answer.
+
+    Args:
+        request: with all of its headers.
+        connect: seconds to wait for a connection.
+        read: seconds to wait for each piece of the answer.
+        until: when to give up an answer that comes in drops, on the monotonic clock.
+
+    Raises:
+        HubSpotUnavailableError: no answer, or not all of it; ``met`` says what happened. It names
+            classes alone: the libraries' own words may hold an address with credentials.
+    """
+    try:
+        with _adapter().send(request, stream=True, timeout=(connect, read)) as response:
+            pieces = []
+            while piece := response.raw.read1(_PIECE, decode_content=True):
+                pieces.append(piece)
+                if time.monotonic() > until:
+                    raise requests.ReadTimeout
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise _lost(error) from error
+    return Answer(response.status_code, response.headers, b"".join(pieces))
+
+
+def _lost(error: Exception) -> HubSpotUnavailableError:
+    # requests calls both a refused connection and one that broke during the answer a
+    # ConnectionError; only in the first case it is certain that HubSpot did nothing.
+    reason = (getattr(error.args[0], "reason", None) if error.args else None) or error
+    if isinstance(error, requests.ReadTimeout | urllib3.exceptions.ReadTimeoutError):
+        met, what = retries.READ_TIMEOUT, "HubSpot took too long"
+    elif isinstance(reason, urllib3.exceptions.NewConnectionError):
+        met, what = retries.NOT_CONNECTED, "HubSpot cannot be reached"
+    elif isinstance(error, requests.ConnectTimeout):
+        met, what = retries.CONNECT_TIMEOUT, "HubSpot cannot be reached"
+    else:
+        met, what = retries.CONNECTION_LOST, "HubSpot cannot be reached"
+    unavailable = HubSpotUnavailableError(f"{what} ({type(reason).__name__})")
+    unavailable.met = met
+    return unavailable
