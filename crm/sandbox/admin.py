@@ -1,4 +1,4 @@
-"""The admin API under ``/_sandbox``: who may call, counters, faults, clock, settings, reset.
+"""The admin API under ``/_sandbox``: who may call, faults, clock, log, settings, reset.
 
 A tool for whoever runs the sandbox on loopback: it asks for no token, is not counted and is
 never struck by faults. HubSpot has nothing like it.
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from crm.sandbox.access_admin import access_routes
+from crm.sandbox.access_admin import AdminRoute, access_routes
 from crm.sandbox.demo import fill_with_demo_data
 from crm.sandbox.errors import invalid, missing_fields
 from crm.sandbox.faults import FaultError
@@ -25,7 +25,7 @@ from crm.sandbox.payload import (
     text_field,
 )
 from crm.sandbox.schema import ObjectType, Pipeline, Stage
-from crm.sandbox.serving_tools import Tool, serving_tools
+from crm.sandbox.serving_tools import serving_tools
 from crm.sandbox.store import Sandbox, Settings
 from crm.sandbox.webhook_tools import webhook_tools
 from crm.sandbox.write_rules import read_write_rules
@@ -38,7 +38,7 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
     """Build the admin API for a sandbox."""
     admin = Blueprint(name, __name__, url_prefix=ADMIN_PREFIX)
     views = _Views(sandbox)
-    tools: list[Tool] = [
+    routes: tuple[AdminRoute, ...] = (
         ("GET", "/health", views.read_health),
         ("GET", "/requests", views.list_requests),
         ("DELETE", "/requests", views.clear_requests),
@@ -50,11 +50,11 @@ def admin_blueprint(sandbox: Sandbox, *, name: str) -> Blueprint:
         ("PUT", "/settings", views.change_settings),
         ("PUT", "/pipelines/<object_type>", views.replace_pipelines),
         ("PUT", "/rules/<object_type>", views.replace_write_rules),
-        *access_routes(sandbox),
         *serving_tools(sandbox),
+        *access_routes(sandbox),
         *webhook_tools(sandbox),
-    ]
-    for method, path, view in tools:
+    )
+    for method, path, view in routes:
         admin.add_url_rule(path, view.__name__, _as_json(view), methods=[method])
     return admin
 

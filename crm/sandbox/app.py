@@ -32,7 +32,13 @@ from crm.sandbox import (
 )
 from crm.sandbox.admin import admin_blueprint
 from crm.sandbox.calls import Answer, Call, Route
-from crm.sandbox.errors import HubSpotError, resource_not_found, token_expired, unauthenticated
+from crm.sandbox.errors import (
+    CONTENT_TYPE,
+    HubSpotError,
+    resource_not_found,
+    token_expired,
+    unauthenticated,
+)
 from crm.sandbox.events import Actor, app_as_actor, person_as_actor
 from crm.sandbox.journal_routes import journal_blueprint
 from crm.sandbox.limits import find_kind
@@ -48,7 +54,6 @@ from crm.sandbox.webhook_routes import webhooks_blueprint
 
 MAX_BODY_BYTES: Final = 20 * 1024 * 1024
 MAX_URI_LENGTH: Final = 16_000
-CONTENT_TYPE: Final = "application/json;charset=utf-8"
 ADMIN: Final = "admin"
 
 # Where each area of the API is served: the legacy version and its prefix, the dated prefix. What

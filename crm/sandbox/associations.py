@@ -5,6 +5,7 @@ Source: HubSpot docs, associate records guide. Type ids are directed: 341 is dea
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from crm.sandbox.errors import NOT_FOUND, HubSpotError, invalid
@@ -180,22 +181,27 @@ def inline_renderer(
     """
     targets_of = portal.links.between(object_type.name, to_type.name)
     records = portal.table(to_type).records
-    names: dict[TypeIds, list[str]] = {}
+
+    @cache
+    def names_of(type_ids: TypeIds) -> tuple[str, ...]:
+        return tuple(each.name for each in type_ids_to_types(portal, type_ids))
 
     def render(record: Record) -> list[dict[str, str]]:
         rows: list[dict[str, str]] = []
         targets = targets_of.get(record.id, {})
         for target in sorted(targets) if len(targets) > 1 else targets:
             found = records.get(target)
-            if found is None or found.archived_at is not None:
-                continue
-            type_ids = targets[target]
-            if type_ids not in names:
-                names[type_ids] = [each.name for each in type_ids_to_types(portal, type_ids)]
-            rows += [{"id": str(target), "type": name} for name in names[type_ids]]
+            if found and found.archived_at is None:
+                rows += _rows(target, names_of(targets[target]))
         return rows
 
     return render
+
+
+# A company of many deals is spelled once for all of them.
+@lru_cache(maxsize=65_536)
+def _rows(target: int, names: tuple[str, ...]) -> tuple[dict[str, str], ...]:
+    return tuple({"id": str(target), "type": name} for name in names)
 
 
 def _find_ref(portal: Portal, object_type: ObjectType, key: str) -> Ref | None:

@@ -12,6 +12,7 @@ from crm.sandbox.clock import iso
 Context: TypeAlias = Mapping[str, Sequence[str]]
 Detail: TypeAlias = Mapping[str, Any]
 
+CONTENT_TYPE = "application/json;charset=utf-8"
 VALIDATION = "VALIDATION_ERROR"
 NOT_FOUND = "OBJECT_NOT_FOUND"
 

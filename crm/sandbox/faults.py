@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from threading import Lock
 from typing import Any, Final
 
-from crm.sandbox.fault_answers import PAGES, POLICIES, STATUSES
+from crm.sandbox.fault_answers import PAGES, STATUSES
+from crm.sandbox.limits import POLICIES
 
 KINDS: Final = frozenset(
     {"status", "slow", "reset_before", "reset_after", "truncated_json", "html", "expire_token"}

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from crm.sandbox.access import DEFAULT_APP, Access
+import orjson
+
+from crm.sandbox.access import Access
 from crm.sandbox.admin import ADMIN_PREFIX
-from crm.sandbox.fault_answers import Headers, page, refusal
+from crm.sandbox.errors import CONTENT_TYPE, HubSpotError
+from crm.sandbox.fault_answers import LIMITED, ONLY_PAGES, failure, page
 from crm.sandbox.faults import Fault
 from crm.sandbox.request_log import CORRELATION_HEADER, EXCHANGE, Exchange
 from crm.sandbox.store import Sandbox
@@ -41,7 +44,7 @@ class Gateway:
         if path.startswith(ADMIN_PREFIX):
             return self._app(environ, start_response)
 
-        def start(status: str, headers: Headers, *more: Any) -> Any:
+        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
             exchange.status = int(status[:3])
             return start_response(status, headers, *more)
 
@@ -85,19 +88,27 @@ class Gateway:
         """Answer in the app's place, so that nothing is done."""
         if fault.kind == "reset_before":
             raise ConnectionDropped
-        if fault.kind == "html":
-            status, headers, body = page(fault.status)
+        headers = {CORRELATION_HEADER: correlation_id}
+        if fault.kind == "html" or fault.status in ONLY_PAGES:
+            headers["Content-Type"] = "text/html"
+            body = page(fault.status)
         else:
-            nobody = Access(next(iter(self._sandbox.portals)), DEFAULT_APP.id)
-            status, headers, body = refusal(
-                fault.status, fault.policy, caller or nobody, correlation_id
-            )
-        headers = [*headers, (CORRELATION_HEADER, correlation_id)]
+            error = self._make_error(fault, caller)
+            headers |= {"Content-Type": CONTENT_TYPE, **error.headers}
+            body = orjson.dumps({**error.body(), "correlationId": correlation_id})
         if fault.retry_after is not None:
-            headers = [each for each in headers if each[0] != "Retry-After"]
-            headers.append(("Retry-After", str(fault.retry_after)))
-        start(status, headers)
+            headers["Retry-After"] = str(fault.retry_after)
+        start(f"{fault.status} Fault", list(headers.items()))
         return [body]
+
+    def _make_error(self, fault: Fault, caller: Access | None) -> HubSpotError:
+        if fault.status != LIMITED:
+            return failure(fault.status)
+        portals = self._sandbox.portals
+        # Who shows no token is refused as if it were the first app of the first portal.
+        if caller is None or caller.portal_id not in portals:
+            caller = Access(self._sandbox.first_portal_id, next(iter(self._sandbox.apps)))
+        return portals[caller.portal_id].limits.pretend_reached(caller, fault.policy)
 
     def _disturb(
         self, fault: Fault, environ: WSGIEnvironment, start: StartResponse

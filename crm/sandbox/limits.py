@@ -18,6 +18,8 @@ from crm.sandbox.errors import HubSpotError
 PLAIN: Final = "plain"
 ASSOCIATIONS: Final = "associations"
 SEARCH: Final = "search"
+# The limits that a fault may pretend are reached.
+POLICIES: Final = frozenset({"ten_secondly", "daily", "search"})
 
 _WINDOW_MS: Final = 10_000
 _SEARCH_WINDOW_MS: Final = 1_000
@@ -116,16 +118,20 @@ class Day:
 
 
 class Bucket(NamedTuple):
-    """A limit that a call falls under: its ceiling, 0 for none, and how its refusal reads."""
+    """A limit that a call falls under: its ceiling, 0 for none, and how its refusal reads.
+
+    A fault may say that it is ``reached``, whatever the calls were.
+    """
 
     calls: Window | Day
     ceiling: int
     message: str
     policy: Mapping[str, Any]
+    reached: bool = False
 
     def left(self, now: int) -> int:
         """Return how many more calls there may be."""
-        return max(0, self.ceiling - self.calls.count(now))
+        return 0 if self.reached else max(0, self.ceiling - self.calls.count(now))
 
 
 class Limits:
@@ -152,10 +158,25 @@ class Limits:
             now = self._clock.now_ms()
             full = next((each for each in buckets if each.ceiling and not each.left(now)), None)
             if full:
-                raise self._refusal(full, _headers(buckets, kind, now), now)
+                refusal = _refusal(full, _headers(buckets, kind, now))
+                if self._settings.limit_retry_after:
+                    seconds = -(-full.calls.wait_ms(now) // 1000)
+                    refusal.adding({"Retry-After": str(seconds)})
+                raise refusal
             for each in buckets:
                 each.calls.add(now)
             return _headers(buckets, kind, now)
+
+    def pretend_reached(self, access: Access, policy: str) -> HubSpotError:
+        """Make the 429 of a limit, whatever was spent: ``policy`` is one of `POLICIES`."""
+        kind = SEARCH if policy == "search" else PLAIN
+        with self._lock:
+            buckets = self._buckets(access, kind)
+            found = self._daily_bucket() if policy == "daily" else buckets[0]
+            ceiling = found.ceiling or getattr(LimitSettings(), f"limit_{policy}")
+            full = found._replace(ceiling=ceiling, reached=True)
+            now = self._clock.now_ms()
+            return _refusal(full, _headers([*buckets, full], kind, now))
 
     def report_day(self) -> dict[str, Any]:
         """Return the use of the private apps' daily quota, as the usage endpoint tells it."""
@@ -212,14 +233,6 @@ class Limits:
     def _choose(self, setting: int, name: str) -> int:
         return int(getattr(self.tier, name)) if self.tier and setting else setting
 
-    def _refusal(self, bucket: Bucket, headers: dict[str, str], now: int) -> HubSpotError:
-        if self._settings.limit_retry_after:
-            headers["Retry-After"] = str(-(-bucket.calls.wait_ms(now) // 1000))
-        extra = dict(bucket.policy)
-        if extra.get("policyName") == "DAILY":
-            extra["requestId"] = str(uuid4())
-        return HubSpotError(429, bucket.message).adding(headers, **extra)
-
 
 def find_kind(area: str, path: str) -> str:
     """Say which limits a route falls under."""
@@ -232,6 +245,13 @@ def _ten_secondly(window: Window, ceiling: int, group: str) -> Bucket:
     policy = {"errorType": "RATE_LIMIT", "policyName": "TEN_SECONDLY_ROLLING", "groupName": group}
     message = "You have reached your ten_secondly_rolling limit."
     return Bucket(window, ceiling, message, policy)
+
+
+def _refusal(bucket: Bucket, headers: Mapping[str, str]) -> HubSpotError:
+    extra = dict(bucket.policy)
+    if extra.get("policyName") == "DAILY":
+        extra["requestId"] = str(uuid4())
+    return HubSpotError(429, bucket.message).adding(headers, **extra)
 
 
 def _headers(buckets: list[Bucket], kind: str, now: int) -> dict[str, str]:

@@ -1,15 +1,14 @@
 """The tools of the admin API for time and for what was served: the clock, the log of requests."""
 
 import re
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import orjson
 from flask import request
 
+from crm.sandbox.access_admin import AdminRoute
 from crm.sandbox.clock import iso, parse_moment
-from crm.sandbox.errors import HubSpotError, invalid
-from crm.sandbox.payload import JSONObject, as_object, text_field, whole_number
+from crm.sandbox.errors import invalid
+from crm.sandbox.payload import JSONObject, parse_object, text_field, whole_number
 from crm.sandbox.request_log import KEPT
 from crm.sandbox.store import Sandbox
 
@@ -17,11 +16,7 @@ _CLOCK_FIELDS: Final = frozenset({"now", "offset_ms", "frozen"})
 _SECOND: Final = 1_000
 
 
-# The method, the path under the admin API's, and the view of a tool.
-Tool: TypeAlias = tuple[str, str, Callable[..., dict[str, Any]]]
-
-
-def serving_tools(sandbox: Sandbox) -> list[Tool]:
+def serving_tools(sandbox: Sandbox) -> list[AdminRoute]:
     """Return the tools of a sandbox."""
     tools = _Tools(sandbox)
     return [
@@ -48,7 +43,7 @@ class _Tools:
 
     def set_clock(self) -> dict[str, Any]:
         """Take ``now`` or ``offset_ms``, and ``frozen``; change nothing when one is wrong."""
-        clock, changes = self._sandbox.clock, _json()
+        clock, changes = self._sandbox.clock, parse_object(request.get_data())
         if not changes or changes.keys() - _CLOCK_FIELDS or {"now", "offset_ms"} <= changes.keys():
             raise invalid("A clock takes now or offset_ms, and frozen")
         frozen = changes.get("frozen", clock.is_frozen)
@@ -70,7 +65,7 @@ class _Tools:
 
     def advance_clock(self) -> dict[str, Any]:
         """Take ``seconds``, with a fraction if need be."""
-        seconds = _number(_json(), "seconds", (int, float))
+        seconds = _number(parse_object(request.get_data()), "seconds", (int, float))
         try:
             self._sandbox.clock.advance(round(seconds * _SECOND))
         except (OverflowError, ValueError) as error:
@@ -87,13 +82,6 @@ class _Tools:
             return {"results": self._sandbox.request_log.list(limit or KEPT, match, status)}
         except (re.error, OverflowError, RecursionError) as error:
             raise invalid(f"match is no regular expression: {error}") from error
-
-
-def _json() -> JSONObject:
-    try:
-        return as_object(orjson.loads(request.get_data()))
-    except orjson.JSONDecodeError as error:
-        raise HubSpotError(400, f"not JSON: {error}") from error
 
 
 def _moment(changes: JSONObject) -> int:

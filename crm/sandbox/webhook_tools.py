@@ -1,22 +1,20 @@
 """The admin API's part for webhooks: a target in one call, mischief, and what was delivered."""
 
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeAlias
+from typing import Any
 
 from flask import request
 
 from crm.sandbox.access import DEFAULT_APP
+from crm.sandbox.access_admin import AdminRoute
 from crm.sandbox.errors import invalid, resource_not_found
 from crm.sandbox.payload import json_object, object_list
 from crm.sandbox.store import Sandbox
 from crm.sandbox.subscriptions import DEFAULT_CONCURRENCY, check_target_url, every_subscription
 from crm.sandbox.webhook_routes import read_subscription
 
-Tool: TypeAlias = tuple[str, str, Callable[..., dict[str, Any]]]
 
-
-def webhook_tools(sandbox: Sandbox) -> tuple[Tool, ...]:
+def webhook_tools(sandbox: Sandbox) -> tuple[AdminRoute, ...]:
     """Return the tools as method, path under the admin prefix, and view."""
     views = _Views(sandbox)
     return (

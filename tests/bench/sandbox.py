@@ -32,6 +32,7 @@ TO_CONTACT, TO_COMPANY = 3, 341
 def measure(stage: Stage) -> list[Figure]:
     """Load, then list in turn with the bare route, then search."""
     client = Client(stage.start_sandbox())
+    client.lift_limits()
     contacts = client.create("contacts", ({"email": f"p{n}@example.com"} for n in range(CONTACTS)))
     companies = client.create("companies", ({"name": f"Company {n}"} for n in range(COMPANIES)))
     began = time.perf_counter()
@@ -63,6 +64,12 @@ class Client:
         answer = self._session.post(self.address + path, orjson.dumps(body), timeout=60)
         answer.raise_for_status()
         return orjson.loads(answer.content)
+
+    def lift_limits(self) -> None:
+        """Have the sandbox let us call as often as we like."""
+        settings = dict.fromkeys(("limit_ten_secondly", "limit_search", "limit_daily"), 0)
+        url = f"{self.address}/_sandbox/settings"
+        self._session.put(url, orjson.dumps(settings), timeout=60).raise_for_status()
 
     def create(self, object_type: str, records: Iterator[Mapping[str, str]]) -> list[str]:
         """Create records in batches; returns their ids."""

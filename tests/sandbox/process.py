@@ -1,5 +1,6 @@
 """The sandbox in a process of its own, as a user starts it."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -21,6 +22,8 @@ class Process:
             text=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
+        # A test that fails half-way shall leave none behind.
+        atexit.register(self.process.kill)
 
     def url(self) -> str:
         """Wait until it serves; return its address."""

@@ -102,10 +102,13 @@ def test_the_index_follows_the_clock(sandbox: SandboxServer, hubspot: HubSpot) -
 
 def test_a_thawed_clock_goes_on_from_where_it_stood(sandbox: SandboxServer) -> None:
     freeze(sandbox)
+    while_frozen = clock(sandbox).json()
+    time.sleep(0.05)
     told = clock(sandbox, "PUT", {"frozen": False}).json()
 
     assert told["now"].startswith("2026-03-01T12:00:0")
     assert told["frozen"] is False
+    assert told["offset_ms"] <= while_frozen["offset_ms"] - 50
 
 
 def test_a_clock_goes_back_to_the_walls(sandbox: SandboxServer) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.access import Access
+from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from crm.sandbox.store import Settings
 
 from .client import OBJECTS, HubSpot
 
@@ -53,44 +53,33 @@ def test_the_proxys_own_errors_are_web_pages(
 LIMIT = "X-HubSpot-RateLimit-"
 
 
+@pytest.mark.parametrize("lifted", [False, True])
 @pytest.mark.parametrize(
-    ("policy", "message", "fields", "headers"),
+    ("policy", "message", "fields", "left"),
     [
         (
             "ten_secondly",
             "You have reached your ten_secondly_rolling limit.",
             {
-                "errorType": "RATE_LIMIT",
                 "policyName": "TEN_SECONDLY_ROLLING",
                 "groupName": "publicapi:private_app-api-calls-ten-secondly:1836221:44021307",
             },
-            {"Remaining": "0", "Interval-Milliseconds": "10000", "Daily-Remaining": "512000"},
+            {"Max": "190", "Remaining": "0", "Interval-Milliseconds": "10000"},
         ),
         (
             "daily",
             "You have reached your daily limit.",
-            {
-                "errorType": "RATE_LIMIT",
-                "policyName": "DAILY",
-                "groupName": "publicapi:private_app-api-calls-daily:44021307",
-            },
-            {"Remaining": "189", "Interval-Milliseconds": "10000", "Daily-Remaining": "0"},
+            {"policyName": "DAILY", "groupName": "publicapi:private_app-api-calls-daily:44021307"},
+            {"Daily": "625000", "Daily-Remaining": "0"},
         ),
         (
             "search",
             "You have reached your secondly limit.",
             {
-                "errorType": "RATE_LIMIT",
                 "policyName": "SECONDLY",
                 "groupName": "publicapi:crm:search:private_app:1836221:44021307",
             },
-            {"Remaining": None, "Interval-Milliseconds": None, "Daily-Remaining": "512000"},
-        ),
-        (
-            "search_unnamed",
-            "You have reached your secondly limit.",
-            {"category": "RATE_LIMITS", "errorType": None, "policyName": None},
-            {"Remaining": None, "Interval-Milliseconds": None, "Daily-Remaining": "512000"},
+            {"Max": None, "Remaining": None},
         ),
     ],
 )
@@ -98,16 +87,36 @@ def test_a_429_tells_which_limit_was_reached(
     sandbox: SandboxServer,
     policy: str,
     message: str,
-    fields: dict[str, str | None],
-    headers: dict[str, str | None],
+    fields: dict[str, str],
+    left: dict[str, str | None],
+    lifted: bool,
 ) -> None:
-    sandbox.set_faults([{"kind": "status", "status": 429, "policy": policy}])
+    if not lifted:
+        sandbox.sandbox.settings = Settings(index_lag_ms=0)
+        sandbox.reset()
+    sandbox.set_faults([{"kind": "status", "status": 429, "policy": policy, "count": 1}])
     answer = create(sandbox)
 
-    body = answer.json()
-    assert (body["status"], body["message"]) == ("error", message)
-    assert {name: body.get(name) for name in fields} == fields
-    assert {name: answer.headers.get(LIMIT + name) for name in headers} == headers
+    assert answer.status_code == 429
+    assert answer.json() | {**fields, "errorType": "RATE_LIMIT"} == answer.json()
+    assert answer.json()["message"] == message
+    assert {name: answer.headers.get(LIMIT + name) for name in left} == left
+    assert create(sandbox).status_code == 201
+
+
+def test_a_429_of_a_search_may_lack_its_policy(sandbox: SandboxServer) -> None:
+    sandbox.sandbox.settings.search_429_names_policy = False
+    sandbox.set_faults([{"kind": "status", "status": 429, "policy": "search"}])
+    body = create(sandbox).json()
+
+    assert body["category"] == "RATE_LIMITS"
+    assert "policyName" not in body
+
+
+def test_who_shows_no_token_meets_faults_too(sandbox: SandboxServer) -> None:
+    sandbox.set_faults([{"kind": "status", "status": 429}])
+
+    assert requests.get(sandbox.url + CONTACTS, timeout=5).json()["errorType"] == "RATE_LIMIT"
 
 
 def test_a_fault_may_say_when_to_come_back(sandbox: SandboxServer) -> None:
@@ -124,16 +133,18 @@ def test_a_fault_may_say_when_to_come_back(sandbox: SandboxServer) -> None:
 def test_an_expiry_in_mid_run_ends_oauth_tokens_only(
     sandbox: SandboxServer, hubspot: HubSpot
 ) -> None:
-    now = sandbox.sandbox.clock.now_ms()
-    (portal_id,) = sandbox.sandbox.portals
-    sandbox.sandbox.tokens["oauth"] = Access(portal_id, 1_836_221, expires_at=now + 60_000)
-    sandbox.set_faults([{"kind": "expire_token", "count": 1}])
+    token = "oauth-token"
+    body = {"token": token, "portal_id": DEFAULT_PORTAL_ID, "expires_in": 1_800}
+    assert admin(sandbox, "POST", "tokens", body).status_code == 200
+    headers = {"Authorization": f"Bearer {token}"}
 
-    assert hubspot.get(CONTACTS).status_code == 200
-    access = sandbox.sandbox.find_access("oauth")
-    assert access is not None
-    assert access.expires_at is not None
-    assert access.expires_at <= sandbox.sandbox.clock.now_ms()
+    def read() -> requests.Response:
+        return requests.get(sandbox.url + CONTACTS, headers=headers, timeout=5)
+
+    assert read().status_code == 200
+    sandbox.set_faults([{"kind": "expire_token", "count": 1}])
+    refused = read()
+    assert (refused.status_code, refused.json()["category"]) == (401, "EXPIRED_AUTHENTICATION")
     assert hubspot.get(CONTACTS).status_code == 200
 
 

@@ -224,6 +224,7 @@ def test_requests_are_counted_by_route_status_and_fault(
 def test_clearing_forgets_the_log_and_the_counters(
     sandbox: SandboxServer, hubspot: HubSpot
 ) -> None:
+    sandbox.set_faults([{"kind": "html", "count": 1}])
     hubspot.get(CONTACTS)
     answer = requests.delete(f"{sandbox.url}/_sandbox/requests", timeout=5)
 

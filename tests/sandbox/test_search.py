@@ -87,6 +87,8 @@ def test_a_query_looks_for_words_in_the_default_properties(
 ) -> None:
     assert [people[each] for each in hubspot.found("contacts", query="EXAMPLE ada")] == ["Ada"]
     assert hubspot.found("contacts", query="york") == []
+    named_cy = {"propertyName": "firstname", "operator": "EQ", "value": "Cy"}
+    assert [people[each] for each in hubspot.found("contacts", named_cy, query="example")] == ["Cy"]
 
 
 @pytest.mark.parametrize(
