@@ -1,6 +1,6 @@
 # Everything a person or CI does with this project. Needs Python 3.11+, make and git.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format check lock secrets bench image clean
+.PHONY: help run test lint types format check lock secrets bench chaos image clean
 
 # The interpreters that .venv may be made of, best first; `make run PYTHON=python3.12` names one.
 PYTHON = python3 python3.13 python3.12 python3.11 python3.14
@@ -48,6 +48,9 @@ secrets: ## write .env.local with fresh secrets for docker compose
 
 bench: $(READY) ## measure, and compare with what the hardware allows
 	$(VENV) -m tests.bench
+
+chaos: $(READY) ## two minutes of bad luck, then compare both sides; another run with A="--seed 2"
+	$(VENV) -m tests.chaos $(A)
 
 image: ## build the container image
 	docker build --tag crm .

@@ -95,10 +95,10 @@ class Stage:
         port = str(free_port())
         return self._serve_here([*BARE_PAGE, str(body), path, port], port)
 
-    def start_worker(self, database: str) -> None:
-        """Start a worker on this database."""
+    def start_worker(self, database: str) -> subprocess.Popen[bytes]:
+        """Start a worker on this database; it ends with the stage, or before."""
         command = [sys.executable, "-m", "flask", "--app", "crm", "worker"]
-        self._start(command, self.environment(database))
+        return self._start(command, self.environment(database))
 
     def _serve_here(self, command: list[str], port: str) -> str:
         self._start(command, os.environ)
@@ -106,10 +106,19 @@ class Stage:
         _wait_for(f"{address}/_sandbox/health")
         return address
 
-    def _start(self, command: list[str], environment: Mapping[str, str]) -> None:
+    def stop_postgres(self) -> None:
+        """Stop it as an administrator does who does not wait for anyone."""
+        self._server._stop()
+
+    def start_postgres(self) -> None:
+        """Start it again with what it knows."""
+        self._server.ensure_postgres_running()
+
+    def _start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(command, cwd=PROJECT, env=dict(environment))
         self._stack.callback(process.wait)
         self._stack.callback(process.terminate)
+        return process
 
 
 @contextmanager

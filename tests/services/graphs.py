@@ -118,13 +118,14 @@ def _pages(
 def pairs_in(hubspot: HubSpot, from_type: str, to_type: str) -> list[tuple[str, str]]:
     """All associations of two types, by HubSpot's own API."""
     inputs = [{"id": each["id"]} for each in records_in(hubspot, from_type)]
-    if not inputs:
-        return []
-    answer = hubspot.post(
-        f"/crm/associations/2026-09/{from_type}/{to_type}/batch/read", {"inputs": inputs}
-    )
+    path = f"/crm/associations/2026-09/{from_type}/{to_type}/batch/read"
+    answers = [
+        hubspot.post(path, {"inputs": inputs[first : first + 1000]})
+        for first in range(0, len(inputs), 1000)
+    ]
     return sorted(
         (str(each["from"]["id"]), str(to["toObjectId"]))
+        for answer in answers
         for each in answer.json()["results"]
         for to in each["to"]
     )

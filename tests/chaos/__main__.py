@@ -1,0 +1,69 @@
+"""``make chaos``: some minutes of bad luck, and then the question whether anything was lost.
+
+A thousand people register over HTTP and a thousand changes are made to them, while HubSpot errs in
+one call of ten, workers are killed, tokens expire and Postgres restarts. Afterwards the mirror and
+HubSpot must be equal, record for record and association for association. The same seed brings the
+same faults; which call each of them strikes depends on the machine.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+
+from tests.bench.stage import stage
+from tests.chaos.people import People
+from tests.chaos.trouble import Trouble
+from tests.chaos.verdict import find_differences, wait_until_sent
+
+PEOPLE = 1_000
+TELL_EVERY = 5.0
+
+
+def main() -> int:
+    """Run it; returns 1 when something was lost or doubled."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the faults and the kills")
+    parser.add_argument("--people", type=int, default=PEOPLE, help="how many register")
+    options = parser.parse_args()
+    with stage(as_oauth_app=True) as place:
+        app = place.create_service("chaos")
+        people = People(place, app, options.people, options.seed)
+        trouble = Trouble(place, "chaos", people, options.seed)
+        with _told(lambda: f"{people}  {trouble}"):
+            with trouble:
+                people.run()
+            print("no more trouble; what is left is sent", flush=True)
+            wait_until_sent(app)
+        differences = find_differences(app, place.sandbox, people)
+        print(f"\n{people}\nsurvived: {trouble}")
+        for name, count in trouble.struck.items():
+            print(f"  {count:4}  {name}")
+    for each in differences[:20]:
+        print(f"DIFFERENT: {each}")
+    print(f"{len(differences)} differences between the mirror and HubSpot")
+    return 1 if differences else 0
+
+
+@contextmanager
+def _told(tell: Callable[[], str]) -> Iterator[None]:
+    """Say every few seconds how it is going."""
+    over = Event()
+
+    def repeat() -> None:
+        while not over.wait(TELL_EVERY):
+            print(f"  {time.strftime('%H:%M:%S')}  {tell()}", flush=True)
+
+    thread = Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
