@@ -3,12 +3,28 @@
 from crm.models.accounts import ApiKey, Organization, SignIn, User
 from crm.models.budgets import CallWindow, DayQuota
 from crm.models.inbox import WebhookEvent
-from crm.models.mirror import PENDING, REJECTED, SYNCED, Association, PipelineSet, Record
+from crm.models.mirror import (
+    PENDING,
+    REJECTED,
+    SYNCED,
+    Association,
+    PipelineSet,
+    Record,
+    RecordAlias,
+    RecordChange,
+)
 from crm.models.portals import Portal
+from crm.models.runs import BACKFILL, COMPLETED, FAILED, INCREMENTAL, RECONCILE, RUNNING, SyncRun
 
 __all__ = [
+    "BACKFILL",
+    "COMPLETED",
+    "FAILED",
+    "INCREMENTAL",
     "PENDING",
+    "RECONCILE",
     "REJECTED",
+    "RUNNING",
     "SYNCED",
     "ApiKey",
     "Association",
@@ -18,7 +34,10 @@ __all__ = [
     "PipelineSet",
     "Portal",
     "Record",
+    "RecordAlias",
+    "RecordChange",
     "SignIn",
+    "SyncRun",
     "User",
     "WebhookEvent",
 ]

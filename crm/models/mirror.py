@@ -90,6 +90,14 @@ class Record(Base):
             text("coalesce(hs_modified_at, updated_at)"),
             "id",
         ),
+        Index(
+            "uq_records_external_id",
+            "portal_id",
+            "object_type",
+            "external_id",
+            unique=True,
+            postgresql_where=text("archived_at IS NULL"),
+        ),
         Index("ix_records_search", "search", postgresql_using="gin"),
         Index(
             "ix_records_properties",
@@ -109,6 +117,11 @@ class Record(Base):
     """By HubSpot's names; every value a string or null, as HubSpot gives them."""
     unsent: Mapped[list[str]] = mapped_column(ARRAY(TEXT), server_default=text("'{}'"))
     """Names of the properties that were changed here and not yet accepted there."""
+    drafts: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
+    """Of each unsent property ``{"at", "over"}``: when it was changed here, and HubSpot's value
+    that it will replace. Without ``over`` that is not known, and so not in conflict."""
+    external_id: Mapped[str | None]
+    """The caller's own id of a record that has no natural key."""
     state: Mapped[str] = mapped_column(server_default=PENDING)
     rejection: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     """HubSpot's words: ``{"message", "category", "correlation_id", "errors"}``."""
@@ -116,11 +129,56 @@ class Record(Base):
     """Counts the changes made here, so that push sees one that came while it was sending."""
     hs_created_at: Mapped[timestamp | None]
     hs_modified_at: Mapped[timestamp | None]
+    read_through: Mapped[timestamp | None]
+    """HubSpot's modification time as of the last complete read: what happened before is known."""
     archived_at: Mapped[timestamp | None]
+    """While the state is pending: archived here, and HubSpot is to be told."""
     created_at: Mapped[created_timestamp]
     updated_at: Mapped[created_timestamp]
     email: Mapped[str | None] = mapped_column(Computed(_EMAIL, persisted=True))
     search: Mapped[str] = mapped_column(TSVECTOR, Computed(_SEARCH, persisted=True))
+
+
+class RecordAlias(Base):
+    """Where another id of HubSpot's leads: to the record it was merged into, or nowhere.
+
+    Nowhere means that the record was purged for privacy: whatever still tells of it is not
+    listened to.
+    """
+
+    __tablename__ = "record_aliases"
+
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portals.id"), primary_key=True)
+    object_type: Mapped[str] = mapped_column(primary_key=True)
+    hs_object_id: Mapped[str] = mapped_column(primary_key=True)
+    record_id: Mapped[int | None] = mapped_column(
+        ForeignKey("records.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[created_timestamp]
+
+
+class RecordChange(Base):
+    """One value that a property took, here or in HubSpot; written by a trigger on ``records``.
+
+    A value that lost against one from the other side says so in ``overruled_at`` and ``reason``.
+    """
+
+    __tablename__ = "record_changes"
+    __table_args__ = (
+        CheckConstraint("side IN ('here', 'hubspot')", name="side"),
+        Index("ix_record_changes_record_id", "record_id", "name", "id"),
+    )
+
+    id: Mapped[big_id]
+    record_id: Mapped[int] = mapped_column(ForeignKey("records.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    was: Mapped[str | None]
+    value: Mapped[str | None]
+    side: Mapped[str]
+    changed_at: Mapped[timestamp]
+    noted_at: Mapped[created_timestamp]
+    overruled_at: Mapped[timestamp | None]
+    reason: Mapped[str | None]
 
 
 class Association(Base):
