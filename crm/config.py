@@ -61,6 +61,9 @@ def _setting(default: Any, parse: parsers.Field[Any], *, secret: bool = False) -
     return field(default=default, repr=not secret, metadata={"parse": parse})
 
 
+_POLICY = "(newest|hubspot|local)"
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every setting, by its environment variable in lower case."""
@@ -109,6 +112,15 @@ class Settings:
     web_concurrency: int = _setting(1, parsers.Integer(validate=Range(min=1, max=256)))
     # As many as there are connections for.
     worker_concurrency: int = _setting(4, parsers.Integer(validate=Range(min=1, max=16)))
+    conflicts: str = _setting(
+        "newest",
+        parsers.String(
+            validate=Regexp(
+                rf"({_POLICY})?(,\s*\w+\.\w+={_POLICY})*$",
+                error="must be like newest,contacts.phone=local; there are newest, hubspot, local",
+            )
+        ),
+    )
     registration: str = _setting("open", parsers.String(validate=OneOf(("open", "closed"))))
     contacts_visible_to_users: str = _setting("all", parsers.String(validate=OneOf(("all", "own"))))
     rate_limit: str = _setting("1000 per 1 minute", parsers.String(validate=_rate))

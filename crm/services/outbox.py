@@ -94,6 +94,11 @@ _ACCEPTED = text("""
             ELSE coalesce((SELECT jsonb_object_agg(name, records.properties -> name)
                            FROM unnest(records.unsent) AS name), '{}') END,
         unsent = CASE WHEN records.revision = answer.revision THEN '{}' ELSE records.unsent END,
+        drafts = CASE WHEN records.revision = answer.revision THEN '{}' ELSE coalesce((
+            -- What has just been accepted is what they will replace.
+            SELECT jsonb_object_agg(name, draft || CASE WHEN answer.properties ? name
+                THEN jsonb_build_object('over', answer.properties -> name) ELSE '{}' END)
+            FROM jsonb_each(records.drafts) AS waiting(name, draft)), '{}') END,
         state = CASE WHEN records.revision = answer.revision THEN 'synced' ELSE records.state END,
         rejection = NULL,
         hs_created_at = coalesce(answer.created_at, records.hs_created_at),

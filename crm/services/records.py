@@ -37,12 +37,14 @@ def write_contact(portal_id: int, properties: Properties) -> int:
     )
     # Names already waiting and the new ones, each once.
     unsent = text("ARRAY(SELECT DISTINCT unnest(records.unsent || excluded.unsent))")
+    drafts = text(f"records.drafts || {drafts_of('excluded.properties')}")
     statement = new.on_conflict_do_update(
         index_elements=[Record.portal_id, Record.email],
         index_where=Record.archived_at.is_(None),
         set_={
             "properties": Record.properties.op("||")(new.excluded.properties),
             "unsent": unsent,
+            "drafts": drafts,
             "state": PENDING,
             "rejection": None,
             "revision": Record.revision + 1,
@@ -50,6 +52,20 @@ def write_contact(portal_id: int, properties: Properties) -> int:
         },
     )
     return db.session.execute(statement.returning(Record.id)).scalar_one()
+
+
+def drafts_of(changes: str) -> str:
+    """SQL for the drafts that changes make of a row of ``records``; see ``Record.drafts``.
+
+    Args:
+        changes: the SQL name of a jsonb object, property to new value.
+    """
+    return f"""coalesce((
+        SELECT jsonb_object_agg(name, jsonb_build_object('at', clock_timestamp()) || CASE
+            WHEN records.drafts ? name THEN records.drafts -> name - 'at'
+            WHEN records.hs_object_id IS NULL THEN '{{}}'::jsonb
+            ELSE jsonb_build_object('over', records.properties -> name) END)
+        FROM jsonb_object_keys({changes}) AS name), '{{}}'::jsonb)"""  # noqa: S608 - a name of our own
 
 
 def create_records(portal_id: int, records: Iterable[NewRecord]) -> dict[UUID, int]:

@@ -38,6 +38,30 @@ class HubSpot:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
+    def read(self, object_type: str, record_id: str, *properties: str) -> dict[str, Any]:
+        path = f"{OBJECTS}/{object_type}/{record_id}"
+        answer = self.get(path, properties=",".join(properties))
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def list(self, object_type: str) -> list[dict[str, Any]]:
+        answer = self.get(f"{OBJECTS}/{object_type}", limit=100)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["results"])
+
+    def update(self, object_type: str, record_id: str, **properties: str) -> None:
+        answer = self.patch(f"{OBJECTS}/{object_type}/{record_id}", {"properties": properties})
+        assert answer.status_code == 200, answer.text
+
+    def archive(self, object_type: str, record_id: str) -> None:
+        assert self.delete(f"{OBJECTS}/{object_type}/{record_id}").status_code == 204
+
+    def merge(self, object_type: str, primary_id: str, other_id: str) -> dict[str, Any]:
+        body = {"primaryObjectId": primary_id, "objectIdToMerge": other_id}
+        answer = self.post(f"{OBJECTS}/{object_type}/merge", body)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
     def batch(self, object_type: str, action: str, *inputs: Any, **more: Any) -> requests.Response:
         return self.post(
             f"{OBJECTS}/{object_type}/batch/{action}", {"inputs": list(inputs), **more}
