@@ -109,7 +109,7 @@ def update(
 
 
 def get(client: HubSpotClient, object_type: ObjectType, record_id: str) -> HubSpotRecord:
-    """Read one record.
+    """Read one record; unlike a batch, HubSpot then follows the id of one that was merged away.
 
     Raises:
         HubSpotNotFoundError: there is none, or it is archived.

@@ -21,6 +21,7 @@ from crm.extensions import transaction
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient
+from crm.hubspot.errors import HubSpotNotFoundError
 from crm.objects import ObjectType
 from crm.services.conflicts import Draft, Policies, Ruling, rule
 from crm.services.folding import fold
@@ -70,16 +71,26 @@ def refresh(
         live = hubspot_records.read_batch(client, object_type, wanted, properties=names)
         found = list(live.found.values())
         led_on = {old for record in found for old in merged_ids(record)}
+        unfound = set(live.missing) - led_on
         archived = hubspot_records.read_batch(
-            client, object_type, set(live.missing) - led_on, properties=names, archived=True
+            client, object_type, unfound, properties=names, archived=True
         )
         found += archived.found.values()
-        led_on |= {old for record in found for old in merged_ids(record)}
-        missing |= set(archived.missing) - led_on
+        survivors = {each: _find_survivor(client, object_type, each) for each in archived.missing}
+        missing |= {each for each, survivor in survivors.items() if survivor is None}
         taken = take_in(client, portal_id, object_type, found)
         changed += taken.changed
-        wanted = taken.unsettled - wanted
+        # What a batch does not follow is read again by the id that it leads to.
+        wanted = (taken.unsettled | set(filter(None, survivors.values()))) - wanted
     return Refreshed(changed, missing)
+
+
+def _find_survivor(client: HubSpotClient, object_type: ObjectType, record_id: str) -> str | None:
+    """The id of the record that this one was merged into."""
+    try:
+        return hubspot_records.get(client, object_type, record_id).id
+    except HubSpotNotFoundError:
+        return None
 
 
 def take_in(

@@ -62,7 +62,7 @@ def drafts_of(changes: str) -> str:
     """
     return f"""coalesce((
         SELECT jsonb_object_agg(name, jsonb_build_object('at', clock_timestamp()) || CASE
-            WHEN records.drafts ? name THEN records.drafts -> name - 'at'
+            WHEN records.drafts ? name THEN (records.drafts -> name) - 'at'
             WHEN records.hs_object_id IS NULL THEN '{{}}'::jsonb
             ELSE jsonb_build_object('over', records.properties -> name) END)
         FROM jsonb_object_keys({changes}) AS name), '{{}}'::jsonb)"""  # noqa: S608 - a name of our own

@@ -61,7 +61,10 @@ _UPDATE = text(f"""
             drafts = coalesce(news.drafts, records.drafts),
             state = CASE WHEN news.archived
                 OR cardinality(news.unsent) = 0 AND now_archived_at IS NULL
-                THEN 'synced' ELSE state END,
+                THEN 'synced'
+                -- From a row that ended in this one.
+                WHEN state = 'synced' AND cardinality(news.unsent) > 0 THEN 'pending'
+                ELSE state END,
             rejection = CASE WHEN cardinality(news.unsent) = 0 THEN NULL ELSE rejection END,
             revision = revision + CASE WHEN news.unsent IS NULL THEN 0 ELSE 1 END,
             hs_created_at = coalesce(news.created_at, hs_created_at),

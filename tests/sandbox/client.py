@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-from crm.sandbox import DEFAULT_TOKEN
+from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN
 
 OBJECTS = "/crm/objects/2026-09"
 ASSOCIATIONS = "/crm/associations/2026-09"
@@ -44,7 +44,7 @@ class HubSpot:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def list(self, object_type: str) -> list[dict[str, Any]]:
+    def first_page(self, object_type: str) -> list[dict[str, Any]]:
         answer = self.get(f"{OBJECTS}/{object_type}", limit=100)
         assert answer.status_code == 200, answer.text
         return list(answer.json()["results"])
@@ -55,6 +55,11 @@ class HubSpot:
 
     def archive(self, object_type: str, record_id: str) -> None:
         assert self.delete(f"{OBJECTS}/{object_type}/{record_id}").status_code == 204
+
+    def restore(self, object_type: str, record_id: str) -> None:
+        """As a person does in HubSpot's recycle bin; the API has nothing for it."""
+        path = f"/_sandbox/portals/{DEFAULT_PORTAL_ID}/objects/{object_type}/{record_id}/restore"
+        assert self.post(path, {}).status_code == 200
 
     def merge(self, object_type: str, primary_id: str, other_id: str) -> dict[str, Any]:
         body = {"primaryObjectId": primary_id, "objectIdToMerge": other_id}

@@ -1,5 +1,6 @@
 """Pull: what HubSpot has is taken into the mirror, and nothing that waits here is lost."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import text
 from crm.extensions import transaction
 from crm.hubspot import records as hubspot_records
 from crm.objects import CONTACTS, DEALS
-from crm.services import portals, pull
+from crm.services import portals, pull, records
 from crm.services.schemas import list_mirrored
 from tests.services import graphs
 
@@ -29,22 +30,14 @@ def contact_id(portal_id, send, set_up):
     return row_id
 
 
-@pytest.fixture
-def history():
-    def history(record_id):
-        with transaction() as session:
-            return [
-                tuple(row)
-                for row in session.execute(
-                    text(
-                        "SELECT name, was, value, side, overruled_at IS NOT NULL"
-                        " FROM record_changes WHERE record_id = :id ORDER BY id"
-                    ),
-                    {"id": record_id},
-                )
-            ]
-
-    return history
+def history(record_id):
+    """``(name, was, value, side, whether it was overruled)``, oldest first."""
+    statement = (
+        "SELECT name, was, value, side, overruled_at IS NOT NULL"
+        " FROM record_changes WHERE record_id = :id ORDER BY id"
+    )
+    with transaction() as session:
+        return [tuple(row) for row in session.execute(text(statement), {"id": record_id})]
 
 
 def count_rows():
@@ -64,8 +57,6 @@ def write_here(row_id, **properties):
     """Change a contact here, without sending it."""
     email = graphs.row(row_id).properties["email"]
     with transaction():
-        from crm.services import records
-
         records.write_contact(graphs.row(row_id).portal_id, {"email": email, **properties})
 
 
@@ -92,7 +83,7 @@ def test_the_same_again_changes_nothing(refresh, hubspot, set_up):
     assert find_row(created["id"]).updated_at == before
 
 
-def test_what_was_changed_and_cleared_there_is_so_here(refresh, hubspot, contact_id, history):
+def test_what_was_changed_and_cleared_there_is_so_here(refresh, hubspot, contact_id):
     hs_id = graphs.row(contact_id).hs_object_id
     hubspot.update("contacts", hs_id, firstname="Augusta", lastname="")
 
@@ -133,22 +124,30 @@ def test_a_value_that_waits_here_stands_while_hubspot_has_the_old_one(
     assert hubspot.read("contacts", hs_id, "phone")["properties"]["phone"] == "2"
 
 
+@dataclass
+class Contest:
+    policy: str
+    here_is_newer: bool
+    winner: str
+
+
 @pytest.mark.parametrize(
-    ("policy", "here_is_newer", "winner"),
+    "contest",
     [
-        ("newest", True, "here"),
-        ("newest", False, "there"),
-        ("hubspot", True, "there"),
-        ("local", False, "here"),
-        ("hubspot,contacts.phone=local", False, "here"),
+        Contest("newest", here_is_newer=True, winner="here"),
+        Contest("newest", here_is_newer=False, winner="there"),
+        Contest("hubspot", here_is_newer=True, winner="there"),
+        Contest("local", here_is_newer=False, winner="here"),
+        Contest("hubspot,contacts.phone=local", here_is_newer=False, winner="here"),
     ],
+    ids=str,
 )
 def test_what_both_sides_changed_follows_the_policy_and_the_history_says_so(
-    refresh, hubspot, contact_id, send, change_settings, history, policy, here_is_newer, winner
+    refresh, hubspot, contact_id, send, change_settings, contest
 ):
-    change_settings(conflicts=policy)
+    change_settings(conflicts=contest.policy)
     hs_id = graphs.row(contact_id).hs_object_id
-    if here_is_newer:
+    if contest.here_is_newer:
         hubspot.update("contacts", hs_id, phone="there")
         write_here(contact_id, phone="here")
     else:
@@ -161,9 +160,9 @@ def test_what_both_sides_changed_follows_the_policy_and_the_history_says_so(
     send()
     refresh(hs_id)
 
-    assert graphs.row(contact_id).properties["phone"] == winner
-    assert hubspot.read("contacts", hs_id, "phone")["properties"]["phone"] == winner
-    loser = {"here": ("hubspot", "there"), "there": ("here", "here")}[winner]
+    assert graphs.row(contact_id).properties["phone"] == contest.winner
+    assert hubspot.read("contacts", hs_id, "phone")["properties"]["phone"] == contest.winner
+    loser = {"here": ("hubspot", "there"), "there": ("here", "here")}[contest.winner]
     overruled = [row for row in history(contact_id) if row[4]]
     assert [(row[0], row[3], row[2]) for row in overruled] == [("phone", *loser)]
     assert graphs.row(contact_id).state == "synced"
@@ -184,7 +183,7 @@ def test_a_record_archived_there_is_archived_here_and_comes_back_when_restored(
 
 
 def test_what_waited_for_a_record_that_was_archived_there_is_overruled(
-    refresh, hubspot, contact_id, history
+    refresh, hubspot, contact_id
 ):
     hs_id = graphs.row(contact_id).hs_object_id
     write_here(contact_id, phone="2")
@@ -215,9 +214,7 @@ def test_after_a_merge_one_row_is_left_and_old_ids_lead_to_it(
     row = graphs.row(contact_id)
     assert row.hs_object_id == merged["id"]
     with transaction() as session:
-        aliases = session.execute(
-            text("SELECT hs_object_id, record_id FROM record_aliases")
-        ).all()
+        aliases = session.execute(text("SELECT hs_object_id, record_id FROM record_aliases")).all()
     assert {tuple(each) for each in aliases} == {
         (each, contact_id) for each in {one, other} - {merged["id"]}
     }
@@ -246,7 +243,7 @@ def test_a_record_that_was_sent_while_the_answer_was_lost_is_known_again(
     sandbox.set_faults([{"kind": "reset_after", "match": "deals/batch/upsert", "count": 3}])
     send()
     sandbox.set_faults([])
-    (deal,) = hubspot.list("deals")
+    (deal,) = hubspot.first_page("deals")
 
     refresh(deal["id"], object_type=DEALS)
 
