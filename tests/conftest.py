@@ -274,6 +274,8 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
 _EMPTY = """
     DELETE FROM associations;
     DELETE FROM pipeline_sets;
+    DELETE FROM record_aliases;
+    DELETE FROM sync_runs;
     DELETE FROM inbox;
     DELETE FROM sign_ins;
     DELETE FROM api_keys;

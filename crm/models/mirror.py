@@ -204,6 +204,8 @@ class Association(Base):
     to_id: Mapped[int] = mapped_column(ForeignKey("records.id", ondelete="CASCADE"), index=True)
     state: Mapped[str] = mapped_column(server_default=PENDING)
     rejection: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    synced_at: Mapped[timestamp | None]
+    """When HubSpot was last known to have it; an older reading cannot tell that it is gone."""
 
 
 class PipelineSet(Base):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import aliased
 
 from crm.extensions import transaction
@@ -174,7 +174,7 @@ def settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> 
         session.execute(
             update(Association)
             .where(Association.id.in_(synced))
-            .values(state=SYNCED, rejection=None)
+            .values(state=SYNCED, rejection=None, synced_at=func.now())
         )
         session.execute(_REFUSED_PAIRS, {"refusals": orjson.dumps(refusals).decode()})
 

@@ -64,6 +64,7 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("archived_at IS NULL"),
     )
+    op.add_column("associations", sa.Column("synced_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "record_aliases",
         sa.Column("portal_id", sa.BigInteger(), nullable=False),
@@ -168,5 +169,6 @@ def downgrade() -> None:
     op.drop_table("record_changes")
     op.drop_table("record_aliases")
     op.drop_index("uq_records_external_id", "records")
+    op.drop_column("associations", "synced_at")
     for name in ("read_through", "drafts", "external_id"):
         op.drop_column("records", name)
