@@ -12,6 +12,7 @@ from crm.api.schemas.inputs import StrictParser
 _SECURITY: Mapping[Guard | None, list[dict[str, list[str]]]] = {
     Guard.PERSON: [{"token": []}],
     Guard.MEMBER: [{"token": []}, {"key": []}],
+    Guard.ADMIN: [{"token": []}, {"key": []}],
     Guard.REFRESH: [{"refresh": []}],
     Guard.HUBSPOT: [{"signature": []}],
 }

@@ -37,6 +37,7 @@ class Guard(StrEnum):
 
     PUBLIC = "public"
     MEMBER = "user, admin or key"
+    ADMIN = "admin or key"
     PERSON = "user or admin"
     REFRESH = "the holder of a refresh token"
     HUBSPOT = "whoever signs with the secret of our app in HubSpot"
@@ -129,8 +130,14 @@ def authorize() -> None:
         return
     if g.caller is None:
         g.caller = _signed_in("refresh" if guard is Guard.REFRESH else "access")
-    elif guard is not Guard.MEMBER:
+    _check_role(guard, g.caller)
+
+
+def _check_role(guard: Guard, caller: Caller) -> None:
+    if caller.role == "key" and guard not in (Guard.MEMBER, Guard.ADMIN):
         raise ForbiddenError("An API key cannot do this; sign in as a user")
+    if guard is Guard.ADMIN and not caller.is_admin:
+        raise ForbiddenError("This needs the role admin")
 
 
 def _find_signature_error() -> TokenError | None:

@@ -26,6 +26,11 @@ class Caller:
     contact_id: int | None = None
 
     @property
+    def is_admin(self) -> bool:
+        """Whether the caller may do what an admin of the organization may."""
+        return self.role != "user"
+
+    @property
     def only_contact_id(self) -> int | None:
         """The one contact that the caller may see, where users see no others; None for all."""
         visible = current_app.extensions["crm_settings"].contacts_visible_to_users

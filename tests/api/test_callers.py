@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import text
 
+from crm.api.guards import Guard, guarded
 from crm.extensions import db
 from crm.services import accounts, api_keys
 from tests.conftest import Person
@@ -186,3 +187,13 @@ def _registered(client, email) -> Person:
     body = {"email": email, "password": "a good password", "firstname": "Ada", "lastname": "L."}
     assert client.post("/register", json=body).status_code == 201
     return sign_in(client, email)
+
+
+def test_a_route_for_admins_refuses_users_and_lets_keys_pass(app, client, register, make_key):
+    app.add_url_rule("/for-admins", "for_admins", guarded(Guard.ADMIN)(lambda: "secret"))
+
+    refused = client.get("/for-admins", headers=register().headers)
+    passed = client.get("/for-admins", headers=make_key())
+
+    assert (refused.status_code, refused.json["error_code"]) == (403, "FORBIDDEN")
+    assert passed.text == "secret"
