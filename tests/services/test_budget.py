@@ -11,9 +11,9 @@ from crm.extensions import db, transaction
 from crm.hubspot.errors import HubSpotRateLimitError
 from crm.services import budget, portals
 from crm.services.bookings import MARGIN, book
-from crm.services.budget import BACKFILL, PERSON, SYNC, PortalBudget, forecast
+from crm.services.budget import BACKFILL, PERSON, SYNC, PortalBudget
+from crm.services.forecast import forecast
 from tests.conftest import wait_until
-from tests.hubspot.relay import Answer
 
 HEADERS = "X-HubSpot-RateLimit-"
 SECOND = timedelta(seconds=1)
@@ -363,81 +363,6 @@ def test_the_day_begins_at_midnight_where_the_portal_is(take, portal_id):
         1,
         {"0": 1},
     )
-
-
-# ---- the forecast
-
-
-def test_the_time_zone_of_the_portal_is_learnt_when_it_is_set_up(send):
-    send()
-
-    assert db.session.scalar(text("SELECT time_zone FROM portals")) == "US/Eastern"
-
-
-@pytest.mark.parametrize("told", [None, "", "Mars/Olympus", "UTC'; --", 5])
-def test_a_time_zone_that_postgres_does_not_know_is_not_taken(relay, send, portal_id, told):
-    account = Answer(200, {"portalId": 1, "timeZone": told})
-    relay.handler = lambda call: account if call.is_for("details") else call.pass_on()
-    send()
-
-    assert portals.is_set_up(portal_id)
-    assert db.session.scalar(text("SELECT time_zone FROM portals")) == "UTC"
-
-
-@pytest.fixture
-def at_nine(portal_id):
-    """It is past nine o'clock where the portal is, and so much was used by each hour."""
-    # There are zones from fourteen hours before Greenwich to twelve behind; their names say west.
-    west = (datetime.now(NOON.tzinfo).hour - 9 + 11) % 24 - 11
-
-    def do(max_calls, by_hour):
-        change("UPDATE portals SET time_zone = :zone", zone=f"Etc/GMT{west:+}")
-        change(
-            "INSERT INTO day_quotas (portal_id, max_calls, began_at, used, used_by_hour)"
-            " SELECT id, :max_calls, date_trunc('day', now(), time_zone), :used, :by_hour"
-            " FROM portals WHERE id = :portal_id",
-            max_calls=max_calls,
-            used=max(by_hour.values()),
-            by_hour=str(by_hour).replace("'", '"'),
-            portal_id=portal_id,
-        )
-
-    return do
-
-
-def test_a_portal_that_was_never_called_has_an_empty_forecast(portal_id):
-    found = forecast(portal_id)
-
-    assert (found.used, found.limit, found.expected_by_reset, found.runs_out_at) == (
-        *(0, None, 0, None),
-    )
-    assert timedelta() < found.resets_at - datetime.now(NOON.tzinfo) <= timedelta(days=1)
-
-
-def test_the_day_is_expected_to_go_on_as_it_went(at_nine, portal_id):
-    at_nine(250_000, {str(hour): 1000 * (hour + 1) for hour in range(9)} | {"9": 9001})
-
-    found = forecast(portal_id)
-
-    assert found.used == 9001
-    assert 20_000 < found.expected_by_reset < 25_000
-    assert found.runs_out_at is None
-
-
-def test_an_hour_of_many_calls_tells_when_the_day_runs_out(at_nine, portal_id):
-    at_nine(100_000, {"7": 100, "8": 50_000, "9": 80_000})
-
-    found = forecast(portal_id)
-
-    assert found.runs_out_at - datetime.now(NOON.tzinfo) < timedelta(hours=1)
-    assert found.runs_out_at < found.resets_at
-
-
-def test_the_quota_of_yesterday_is_not_todays(at_nine, portal_id):
-    at_nine(100_000, {"9": 80_000})
-    change("UPDATE day_quotas SET began_at = began_at - interval '1 day'")
-
-    assert forecast(portal_id).used == 0
 
 
 # ---- all together
