@@ -135,7 +135,7 @@ class PortalBudget:
             asked_for = timedelta(seconds=error.retry_after or 0)
             closure = min(max(asked_for, _CLOSURE), LONGEST_CLOSURE)
             log.warning("hubspot rate limit met", portal_id=self.portal_id, kind=kind)
-            self._learn_window(kind, booking, told, booking.max_calls, closure)
+            self._learn_window(kind, booking, told, None, closure)
         elif kind == "general" and told.max_calls is not None:
             is_fresh = time.monotonic() - self._of_thread.called < KEPT.total_seconds()
             counted = told.counted if is_fresh else 0
@@ -144,9 +144,17 @@ class PortalBudget:
                 self._learn_window(kind, booking, told, counted, timedelta())
 
     def _learn_window(
-        self, kind: CallKind, booking: Booking, told: "_Told", counted: int, closure: timedelta
+        self,
+        kind: CallKind,
+        booking: Booking,
+        told: "_Told",
+        counted: int | None,
+        closure: timedelta,
     ) -> None:
-        """Calls that HubSpot counted and we know nothing of are others', with the same token."""
+        """Calls that HubSpot counted and we know nothing of are others', with the same token.
+
+        ``counted`` is None after a 429: as many as there may be.
+        """
         # Only the general window tells of itself.
         max_calls = (told.max_calls if kind == "general" else None) or booking.max_calls
         period = told.period if kind == "general" else booking.period
@@ -158,7 +166,7 @@ class PortalBudget:
                     "kind": kind,
                     "max_calls": max_calls,
                     "period": period,
-                    "counted": counted,
+                    "counted": max_calls if counted is None else counted,
                     "since": booking.at - booking.period - MARGIN,
                     "closure": closure,
                 },

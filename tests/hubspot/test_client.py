@@ -268,6 +268,19 @@ def test_a_call_for_which_the_budget_has_no_room_is_not_made(make_client, relay)
     assert relay.calls == []
 
 
+def test_without_a_token_no_call_is_booked(make_client, relay):
+    budget = Budget()
+
+    class Tokens:
+        def get(self):
+            raise HubSpotAuthError("there is none")
+
+    with pytest.raises(HubSpotAuthError):
+        make_client(relay.url, token=Tokens(), budget=budget).call("GET", "/any", repeatable=True)
+
+    assert budget.waited == []
+
+
 @pytest.mark.parametrize("body", [None, {}, ["x" * 300_000]], ids=["empty", "short", "long"])
 def test_all_clients_share_the_connections_that_are_open(make_client, relay, body):
     relay.answer(200, body)

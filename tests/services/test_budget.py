@@ -299,6 +299,12 @@ def test_a_429_fills_the_window_for_every_lane_until_it_has_passed(answer, take)
     assert take(BACKFILL, now=later).seconds == 0
 
 
+def test_a_429_fills_the_window_also_when_it_tells_of_a_higher_limit(answer, take):
+    answer(policy="TEN_SECONDLY_ROLLING", Max=190, Remaining=0)
+
+    assert take_all(take, PERSON, clock() + 2 * SECOND) == 0
+
+
 def test_a_429_of_search_is_about_searches_only(answer, take):
     answer("search", policy="SECONDLY")
 
