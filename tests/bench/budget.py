@@ -29,7 +29,7 @@ from tests.bench.stage import Stage
 PROCESSES, THREADS, SECONDS = 4, 3, 60.0
 MAX_CALLS, PERIOD = TIERS["PROFESSIONAL"].ten_secondly, 10.0
 _LATENCY = ("--latency-ms", "40", "--latency-jitter-ms", "80")
-_STARTING = 10.0
+_STARTING = 20.0
 _BETWEEN_PEOPLE = (0.5, 3.5)
 
 
@@ -71,7 +71,7 @@ def _call(environment: Mapping[str, str], begin: float) -> list[float]:
         portal_id = get_default_portal_id()
         patient = replace(connect(portal_id), budget=budget_for(portal_id, BACKFILL))
         hurried = connect(portal_id, someone_waits=True)
-        time.sleep(begin - time.time())
+        time.sleep(max(begin - time.time(), 0))
         deadline = time.monotonic() + SECONDS
         backfill = [
             threading.Thread(target=_backfill, args=(patient, deadline)) for _ in range(THREADS)
