@@ -85,10 +85,10 @@ class Stage:
         _wait_for(f"{address}/health")
         return address
 
-    def start_sandbox(self) -> str:
-        """Start an empty sandbox in a process of its own; returns its address."""
+    def start_sandbox(self, *options: str) -> str:
+        """Start an empty sandbox in a process of its own, with its limits; returns its address."""
         port = str(free_port())
-        return self._serve_here([*SANDBOX, "--port", port, "--index-lag-ms", "0"], port)
+        return self._serve_here([*SANDBOX, "--port", port, "--index-lag-ms", "0", *options], port)
 
     def start_bare_page(self, body: Path, path: str) -> str:
         """Serve a bare route, which answers this file's bytes, as the sandbox is served."""
