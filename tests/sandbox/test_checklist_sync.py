@@ -888,9 +888,10 @@ def test_line_06_searches_have_five_a_second_of_their_own_and_no_headers(
 def test_line_06_a_search_finds_by_association_and_no_archived_record(
     hubspot: HubSpot, contact: Shape, make_deal: Callable[..., Shape]
 ) -> None:
+    other = hubspot.create("contacts", firstname="Bo")
     deals = [make_deal() for _ in range(3)]
-    for deal in deals[:2]:
-        hubspot.put(f"{OBJECTS}/deals/{deal['id']}/associations/default/contacts/{contact['id']}")
+    for deal, person in zip(deals, (contact, contact, other), strict=True):
+        hubspot.put(f"{OBJECTS}/deals/{deal['id']}/associations/default/contacts/{person['id']}")
     hubspot.delete(f"{OBJECTS}/deals/{deals[1]['id']}")
     by_contact = where("associations.contact", "EQ", contact["id"])
 
@@ -1119,6 +1120,8 @@ def test_line_07_a_line_item_has_one_deal_and_a_company_one_parent(
     hubspot: HubSpot, make_deal: Callable[..., Shape], companies: list[Shape]
 ) -> None:
     item, deals = hubspot.create("line_items", name="Seat"), [make_deal(), make_deal()]
+    sibling = f"{OBJECTS}/companies/{companies[0]['id']}/associations/default/companies"
+    assert hubspot.put(f"{sibling}/{companies[2]['id']}").status_code == 200
     for ends, source, targets, type_id in (
         (("line_items", "deals"), item, deals, 20),
         (("companies", "companies"), companies[0], companies[1:], 14),
@@ -1134,9 +1137,6 @@ def test_line_07_a_line_item_has_one_deal_and_a_company_one_parent(
             f"cannot pass multiple to object ids: [{ids}] for one to one association type "
             f"HUBSPOT_DEFINED-{type_id}"
         )
-    siblings = {"inputs": [pair(companies[0], companies[2])]}
-    answer = hubspot.post(f"{ASSOCIATIONS}/companies/companies/batch/associate/default", siblings)
-    assert answer.status_code == 200
 
 
 # 8. Webhooks
