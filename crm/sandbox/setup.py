@@ -124,4 +124,9 @@ def _load_write_rules(shape: dict[str, Any]) -> WriteRules:
         ConditionalRule(each["name"], each["when"], tuple(each["values"]))
         for each in shape["conditional"]
     )
-    return WriteRules(tuple(shape["required"]), conditional, shape["may_associate"])
+    return WriteRules(
+        required=tuple(shape["required"]),
+        letters_only=tuple(shape.get("letters_only", ())),
+        conditional=conditional,
+        may_associate=shape["may_associate"],
+    )

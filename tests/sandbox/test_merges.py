@@ -184,6 +184,23 @@ def test_of_two_primary_companies_the_primary_contacts_stays(
     assert types == {companies[0]["id"]: {279, 1}, companies[1]["id"]: {279}}
 
 
+def test_of_two_parents_the_primary_companys_stays(hubspot: HubSpot) -> None:
+    one, other, parent, another = (hubspot.create("companies", name=each) for each in "ABCD")
+    for child, its in ((one, parent), (other, another)):
+        path = f"{OBJECTS}/companies/{child['id']}/associations/companies/{its['id']}"
+        spec = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 14}
+        assert hubspot.put(path, [spec]).status_code == 201
+    survivor = merge(hubspot, "companies", one, other).json()
+    path = f"{OBJECTS}/companies/{survivor['id']}/associations/companies"
+    parents = {
+        each["toObjectId"]
+        for each in hubspot.get(path).json()["results"]
+        if 14 in [of["typeId"] for of in each["associationTypes"]]
+    }
+
+    assert parents == {int(parent["id"])}
+
+
 def test_records_that_were_associated_with_each_other_end_without_themselves(
     hubspot: HubSpot, contact: dict[str, Any], other: dict[str, Any]
 ) -> None:
