@@ -17,8 +17,8 @@ from crm.hubspot.errors import HubSpotRateLimitError
 from crm.services.budget import BACKFILL, budget_for
 from crm.services.portals import connect, get_default_portal_id
 from tests.bench.figures import Figure
-from tests.bench.stage import Stage
 from tests.bench.window import PERIOD, RollingWindow
+from tests.stage import Stage
 
 PROCESSES, THREADS, SECONDS = 4, 3, 60.0
 MAX_CALLS = 190
