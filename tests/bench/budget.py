@@ -24,7 +24,7 @@ from crm.sandbox.limits import TIERS
 from crm.services.budget import BACKFILL, budget_for
 from crm.services.portals import connect, get_default_portal_id
 from tests.bench.figures import Figure
-from tests.bench.stage import Stage
+from tests.stage import Stage
 
 PROCESSES, THREADS, SECONDS = 4, 3, 60.0
 MAX_CALLS, PERIOD = TIERS["PROFESSIONAL"].ten_secondly, 10.0
