@@ -1,6 +1,7 @@
 """Changes that a person makes in HubSpot's own screens, as admin routes that stand in for them.
 
-They run the API's own views, and so keep its rules; what differs is who is told to have done it.
+They run the API's own views where it has one, and so keep its rules; what differs is who is told
+to have done it.
 A new one is a line in `ROUTES`, whose paths stand under ``/_sandbox/portals/{portal id}``.
 """
 
@@ -14,21 +15,34 @@ from crm.sandbox.association_routes import (
     associate_default,
     replace_labels,
 )
-from crm.sandbox.calls import Call, Route
+from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import invalid, resource_not_found
+from crm.sandbox.merges import merge_objects
 from crm.sandbox.objects import archive_object, create_object, update_object
 from crm.sandbox.payload import whole_number
 from crm.sandbox.people import STOCK_OWNERS
+from crm.sandbox.records import Selection, get_record, render_record, restore_record
+from crm.sandbox.schema import ObjectType
 from crm.sandbox.store import Sandbox
 
 _VERSION: Final = "2026-09"  # People are held to the rules of the newest API.
 _RECORD: Final = "/objects/<object_type>/<record_id>"
 _ASSOCIATIONS: Final = "/objects/<from_type>/<record_id>/associations"
 
+
+def restore_object(call: Call, object_type: ObjectType, record_id: str) -> Answer:
+    """Bring a record back from the recycle bin, for which HubSpot's API has no call."""
+    record = get_record(call.portal, object_type, record_id, archived=True)
+    restore_record(call.portal, object_type, record)
+    return Answer(render_record(call.portal, object_type, record, Selection()))
+
+
 ROUTES: Final = (
     Route("persons", "POST", "/objects/<object_type>", create_object),
     Route("persons", "PATCH", _RECORD, update_object),
     Route("persons", "DELETE", _RECORD, archive_object),
+    Route("persons", "POST", f"{_RECORD}/restore", restore_object),
+    Route("persons", "POST", "/objects/<object_type>/merge", merge_objects),
     Route("persons", "PUT", f"{_ASSOCIATIONS}/default/<to_type>/<to_id>", associate_default),
     Route("persons", "PUT", f"{_ASSOCIATIONS}/<to_type>/<to_id>", replace_labels),
     Route("persons", "DELETE", f"{_ASSOCIATIONS}/<to_type>/<to_id>", archive_association),

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
+from crm.sandbox.clock import DAY_MS
 
 from .client import OBJECTS, HubSpot
 from .receiver import Receiver
@@ -79,6 +80,56 @@ def test_a_persons_associations_are_told_as_those_of_a_user(
 
     assert len(said) == 8
     assert {each["changeSource"] for each in said} == {"USER"}
+
+
+def test_a_person_restores_what_was_archived(
+    person: Person, hubspot: HubSpot, contact: dict[str, str]
+) -> None:
+    path = f"contacts/{contact['id']}"
+    assert person("POST", f"{path}/restore").status_code == 404
+    hubspot.delete(f"{OBJECTS}/{path}")
+    person.told()
+    restored = person("POST", f"{path}/restore")
+
+    assert restored.status_code == 200
+    assert (restored.json()["id"], restored.json()["archived"]) == (contact["id"], False)
+    assert hubspot.get(f"{OBJECTS}/{path}").status_code == 200
+    (event,) = person.told()
+    assert event["subscriptionType"] == "contact.restore"
+    assert event["objectId"] == int(contact["id"])
+    assert event["changeSource"] == "CRM_UI"
+
+
+def test_what_is_not_in_the_recycle_bin_any_more_cannot_be_restored(
+    sandbox: SandboxServer, person: Person, hubspot: HubSpot, contact: dict[str, str]
+) -> None:
+    other = hubspot.create("contacts", email="grace@example.com")
+    for each in (contact, other):
+        hubspot.delete(f"{OBJECTS}/contacts/{each['id']}")
+    hubspot.create("contacts", email="ada@example.com")
+    assert person("POST", f"contacts/{contact['id']}/restore").status_code == 409
+
+    sandbox.sandbox.clock.offset_ms += 91 * DAY_MS
+    assert person("POST", f"contacts/{other['id']}/restore").status_code == 404
+    assert person("POST", "contacts/x/restore").status_code == 404
+
+
+def test_a_person_merges_two_records(
+    person: Person, hubspot: HubSpot, contact: dict[str, str]
+) -> None:
+    other = hubspot.create("contacts", email="ada@work.example", city="Lagos")
+    pair = {"primaryObjectId": contact["id"], "objectIdToMerge": other["id"]}
+    person.told()
+    merged = person("POST", "contacts/merge", pair)
+
+    assert merged.status_code == 200
+    assert merged.json()["properties"]["city"] == "Lagos"
+    said = {each["subscriptionType"]: each for each in person.told()}
+    assert said.keys() == {"contact.merge", "contact.deletion"}
+    assert {each["changeSource"] for each in said.values()} == {"CRM_UI"}
+    assert said["contact.merge"]["newObjectId"] == int(merged.json()["id"])
+    assert person("POST", "contacts/merge", pair | {"objectIdToMerge": "1"}).status_code == 404
+    assert person("POST", "line_items/merge", pair).status_code == 404
 
 
 def test_a_person_is_held_to_the_rules_of_the_api(person: Person) -> None:

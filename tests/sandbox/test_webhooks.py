@@ -12,12 +12,11 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer, events
+from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
 from crm.sandbox.access import DEFAULT_APP, Access, App
 from crm.sandbox.clock import DAY_MS
 from crm.sandbox.demo import fill_with_demo_data
 from crm.sandbox.signatures import sign_v1, sign_v3
-from crm.sandbox.store import Portal
 
 from .client import OBJECTS, HubSpot
 from .receiver import Receiver
@@ -216,33 +215,29 @@ def test_no_event_is_even_made_while_nobody_is_subscribed(
     assert sandbox.flush_webhooks()["counts"]["events"] == 0
 
 
+@pytest.mark.parametrize("merge_mints_new_id", [True, False])
 def test_a_merge_is_told_with_the_deletion_of_what_was_merged_away_and_nothing_else(
-    sandbox: SandboxServer, receiver: Receiver
+    sandbox: SandboxServer,
+    hubspot: HubSpot,
+    receiver: Receiver,
+    contact: dict[str, str],
+    merge_mints_new_id: bool,
 ) -> None:
-    (portal,) = sandbox.sandbox.portals.values()
-    emit_merge(portal)
+    sandbox.sandbox.settings.merge_mints_new_id = merge_mints_new_id
+    other = hubspot.create("contacts", email="ada@work.example", phone="555 1234")
+    told(sandbox, receiver)
+    pair = {"primaryObjectId": contact["id"], "objectIdToMerge": other["id"]}
+    survivor = hubspot.post(f"{OBJECTS}/contacts/merge", pair).json()
+    merge, deletion = told(sandbox, receiver)
 
-    assert [
-        (each["subscriptionType"], each.get("objectId")) for each in told(sandbox, receiver)
-    ] == [("contact.merge", None), ("contact.deletion", 2)]
-
-
-def emit_merge(portal: Portal) -> None:
-    """Have contact 2 merged into contact 1, which goes on as contact 3."""
-    merge = {
-        "primaryObjectId": 1,
-        "mergedObjectIds": [2],
-        "newObjectId": 3,
-        "numberOfPropertiesMoved": 4,
-    }
-    with portal.lock, portal.acting(events.app_as_actor(5)), portal.journal.transaction():
-        for event in (
-            events.Event(events.CREATION, "contacts", 3, 0),
-            events.Event(events.PROPERTY_CHANGE, "contacts", 3, 0, {"propertyName": "jobtitle"}),
-            events.Event(events.DELETION, "contacts", 1, 0),
-            events.Event(events.MERGE, "contacts", 3, 0, merge),
-        ):
-            portal.journal.emit(event)
+    assert merge["subscriptionType"] == "contact.merge"
+    assert "objectId" not in merge
+    assert merge["primaryObjectId"] == int(contact["id"])
+    assert merge["mergedObjectIds"] == [int(other["id"])]
+    assert merge["newObjectId"] == int(survivor["id"])
+    assert merge["numberOfPropertiesMoved"] == 1
+    assert deletion["subscriptionType"] == "contact.deletion"
+    assert deletion["objectId"] == int(other["id"])
 
 
 def test_a_delivery_carries_both_signatures_of_its_exact_bytes_and_url(
