@@ -90,8 +90,12 @@ class Setup:
         self._put(self.association_types, declared.type_id, None)
 
     def put_group(self, object_type: ObjectType, group: PropertyGroup) -> None:
-        """Add a group of properties."""
+        """Add or replace a group of properties."""
         self._put(self.groups, (object_type.name, group.name), group)
+
+    def remove_group(self, object_type: ObjectType, name: str) -> None:
+        """Take a group of properties away."""
+        self._put(self.groups, (object_type.name, name), None)
 
     def note_pipeline_change(self, change: PipelineChange) -> None:
         """Add to the audit of pipelines and stages."""
