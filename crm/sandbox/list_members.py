@@ -49,7 +49,7 @@ def remove_members(call: Call, list_id: str) -> Answer:
 
 
 def add_and_remove_members(call: Call, list_id: str) -> Answer:
-    """Add some records and take others out."""
+    """Add some records and take others out; one that is named twice ends outside (unverified)."""
     item = as_object(call.json())
     absent = [name for name in ("recordIdsToAdd", "recordIdsToRemove") if item.get(name) is None]
     if absent:
@@ -91,7 +91,9 @@ def _change_members(
     before = get_list(call.portal, list_id)
     table, now = call.portal.tables[before.object_type], call.portal.clock.now_ms()
     members, adding, removing = members_of(call.portal, before), list(add), set(remove)
-    added = [each for each in adding if table.find(each) and each not in members]
+    added = [
+        each for each in adding if table.find(each) and each not in members and each not in removing
+    ]
     removed = [each for each in members if each in removing]
     missing = [each for each in dict.fromkeys([*adding, *removing]) if not table.find(each)]
     kept = {record_id: at for record_id, at in members.items() if record_id not in removing}

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from hubspot import HubSpot as Official
 from hubspot.crm.lists import ListCreateRequest, ListSearchRequest, MembershipChangeRequest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
 from crm.sandbox.access import Access
@@ -274,6 +276,41 @@ def test_archived_records_are_no_members_and_merged_ones_are_their_survivor(
 @pytest.mark.parametrize("body", [{}, "1", ["x"], [True], [1.5], [None], [["1"]], ["1" * 30]])
 def test_what_are_no_record_ids_are_refused(hubspot: HubSpot, newsletter: str, body: Any) -> None:
     assert hubspot.put(f"{newsletter}/memberships/add", body).status_code == 400
+
+
+CHANGES = st.lists(st.tuples(*(st.lists(st.integers(0, 3), max_size=4) for _ in range(2))))
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(changes=CHANGES, size=st.integers(1, 3))
+def test_whatever_is_added_and_removed_the_pages_hold_each_member_once(
+    hubspot: HubSpot,
+    newsletter: str,
+    people: list[str],
+    changes: list[tuple[list[int], list[int]]],
+    size: int,
+) -> None:
+    ids, expected = [*people, "999"], set[str]()
+    hubspot.delete(f"{newsletter}/memberships")
+    for add, remove in changes:
+        asked = [ids[each] for each in add], [ids[each] for each in remove]
+        body = dict(zip(("recordIdsToAdd", "recordIdsToRemove"), asked, strict=True))
+        told = hubspot.put(f"{newsletter}/memberships/add-and-remove", body).json()
+        before, expected = expected, (expected | {*asked[0]}) - {*asked[1], "999"}
+        gone = before & {*asked[1]}
+        assert sorted(told["recordIdsRemoved"]) == sorted(gone)
+        assert set(told["recordIdsMissing"]) == {"999"} & {*asked[0], *asked[1]}
+        assert len(set(told["recordsIdsAdded"])) == len(told["recordsIdsAdded"])
+
+    found, query = list[str](), {"limit": size}
+    while query:
+        page = hubspot.get(f"{newsletter}/memberships", **query).json()
+        found += [each["recordId"] for each in page["results"]]
+        after = page.get("paging", {}).get("next", {}).get("after")
+        query = {"limit": size, "after": after} if after else {}
+    assert found == sorted(expected, key=int)
 
 
 @pytest.mark.parametrize("list_id", ["99", "0", "x", "1" * 30])
