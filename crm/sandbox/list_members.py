@@ -6,6 +6,7 @@ are unverified.
 
 import base64
 import binascii
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
@@ -131,9 +132,9 @@ def _page(call: Call, members: dict[int, int], places: set[Place]) -> Answer:
     after, before = call.text("after"), call.text("before")
     order = sorted(places)
     if after:
-        shown = [each for each in order if each > _read_cursor(after)][:size]
+        shown = order[bisect_right(order, _read_cursor(after)) :][:size]
     elif before:
-        shown = [each for each in reversed(order) if each < _read_cursor(before)][:size]
+        shown = order[: bisect_left(order, _read_cursor(before))][::-1][:size]
     else:
         shown = order[:size]
     results = [{"recordId": str(e[1]), "membershipTimestamp": iso(members[e[1]])} for e in shown]

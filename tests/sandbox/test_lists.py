@@ -95,6 +95,14 @@ def test_what_cannot_be_a_list_is_refused(hubspot: HubSpot, change: dict[str, An
     assert hubspot.post(f"{LISTS}/search", {}).json()["total"] == 0
 
 
+def test_lists_have_an_end(hubspot: HubSpot, newsletter: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("crm.sandbox.lists.MAX_LISTS", 1)
+
+    assert hubspot.post(LISTS, {**NEW, "name": "Other"}).status_code == 400
+    hubspot.delete(newsletter)
+    assert hubspot.post(LISTS, {**NEW, "name": "Other"}).status_code == 200
+
+
 def test_a_rename_keeps_the_list(hubspot: HubSpot, newsletter: str) -> None:
     renamed = hubspot.put(f"{newsletter}/update-list-name?listName=NEWSLETTER").json()
 
@@ -214,6 +222,7 @@ def test_members_come_by_pages_in_both_directions(
 ) -> None:
     hubspot.put(f"{newsletter}/memberships/add", people)
     path = f"{newsletter}/memberships"
+    assert hubspot.get(f"{path_of(hubspot, 'Empty')}/memberships", after="?").status_code == 400
     first = hubspot.get(path, limit=2).json()
     after = first["paging"]["next"]["after"]
     last = hubspot.get(path, limit=2, after=after).json()
@@ -271,6 +280,19 @@ def test_archived_records_are_no_members_and_merged_ones_are_their_survivor(
     assert hubspot.put(f"{newsletter}/memberships/add", [people[1]]).json()["recordIdsMissing"] == [
         people[1]
     ]
+
+
+def test_a_restored_record_is_a_member_again(
+    hubspot: HubSpot, newsletter: str, people: list[str]
+) -> None:
+    hubspot.put(f"{newsletter}/memberships/add", people[:1])
+    hubspot.delete(f"{OBJECTS}/contacts/{people[0]}")
+    hubspot.put(f"{newsletter}/memberships/add", people[1:])
+    back = f"/_sandbox/portals/{DEFAULT_PORTAL_ID}/objects/contacts/{people[0]}/restore"
+
+    assert members(hubspot, newsletter) == people[1:]
+    assert hubspot.post(back, {}).status_code == 200
+    assert members(hubspot, newsletter) == people
 
 
 @pytest.mark.parametrize("body", [{}, "1", ["x"], [True], [1.5], [None], [["1"]], ["1" * 30]])
