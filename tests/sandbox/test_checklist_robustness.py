@@ -487,7 +487,9 @@ MERGEABLE = {
 
 
 @pytest.fixture(params=MERGEABLE)
-def merged(hubspot: HubSpot, request: pytest.FixtureRequest) -> dict[str, Any]:
+def merged(
+    sandbox: SandboxServer, hubspot: HubSpot, request: pytest.FixtureRequest
+) -> dict[str, Any]:
     """Two records of a type merged, of which the second has a partner of another type."""
     kind = str(request.param)
     partner_type = "tickets" if kind == "deals" else "deals"
@@ -495,6 +497,7 @@ def merged(hubspot: HubSpot, request: pytest.FixtureRequest) -> dict[str, Any]:
     partner = hubspot.create(partner_type, **mergeable(partner_type, "it"))["id"]
     pair = f"{two}/associations/default/{partner_type}/{partner}"
     assert hubspot.put(f"{OBJECTS}/{kind}/{pair}").ok
+    sandbox.advance(60)  # Both are known to the index.
     answer = hubspot.post(
         f"{OBJECTS}/{kind}/merge", {"primaryObjectId": one, "objectIdToMerge": two}
     )
