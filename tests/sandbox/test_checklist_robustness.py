@@ -563,6 +563,9 @@ def test_line_13_merge_may_keep_the_primary_id_and_is_not_for_line_items(
 
     assert merged.json()["id"] == contact["id"]
     assert merged.json()["properties"]["hs_additional_emails"] == "b@example.com"
+    assert merged.json()["properties"]["hs_merged_object_ids"] == other["id"]
+    items = [hubspot.create("line_items", name=each)["id"] for each in "AB"]
+    body = dict(zip(body, items, strict=True))
     assert hubspot.post(f"{OBJECTS}/line_items/merge", body).status_code == 404
 
 
@@ -947,8 +950,8 @@ def test_line_17_the_admin_api_changes_records_as_a_user(
     admin("DELETE", f"{base}/{merged['id']}")
     admin("POST", f"{base}/{merged['id']}/restore")
     sandbox.flush_webhooks()
-    by_app = hubspot.create("contacts", firstname="D")
     told = receiver.events
+    by_app = hubspot.create("contacts", firstname="D")
     sandbox.flush_webhooks()
 
     assert {each["changeSource"] for each in told} == {"CRM_UI"}
