@@ -146,6 +146,19 @@ def test_merged_records_are_in_no_list_no_search_and_no_archive(
     assert hubspot.get(f"{CONTACTS}/{contact['id']}", archived="true").status_code == 404
 
 
+def test_search_finds_a_new_survivor_only_after_the_index_lag(
+    sandbox: SandboxServer, hubspot: HubSpot, contact: dict[str, Any], other: dict[str, Any]
+) -> None:
+    sandbox.sandbox.settings.index_lag_ms = 5_000
+    sandbox.advance(seconds=60)
+    assert len(hubspot.found("contacts")) == 2
+    survivor = merge(hubspot, "contacts", contact, other).json()["id"]
+
+    assert hubspot.found("contacts") == []
+    sandbox.advance(seconds=5)
+    assert hubspot.found("contacts") == [survivor]
+
+
 def test_associations_move_to_the_survivor_and_leave_the_old_ids_empty(
     hubspot: HubSpot, make_deal: MakeDeal, contact: dict[str, Any]
 ) -> None:
