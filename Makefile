@@ -49,7 +49,7 @@ secrets: ## write .env.local with fresh secrets for docker compose
 bench: $(READY) ## measure, and compare with what the hardware allows
 	$(VENV) -m tests.bench
 
-chaos: $(READY) ## two minutes of bad luck, then compare both sides; another run with A="--seed 2"
+chaos: $(READY) ## some minutes of bad luck, then compare both sides; another run with A="--seed 2"
 	$(VENV) -m tests.chaos $(A)
 
 image: ## build the container image

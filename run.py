@@ -29,9 +29,10 @@ from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
 from crm import create_app
-from crm.config import EMBEDDED_FILE, PROJECT, Settings, load_settings
+from crm.config import EMBEDDED_FILE, OAUTH_CALLBACK_PATH, PROJECT, Settings, load_settings
 from crm.errors import ConfigError, UserExistsError
 from crm.sandbox import DEFAULT_APP, DEFAULT_TOKEN
+from crm.sandbox.access_admin import is_redirect_uri
 from crm.services import accounts
 from crm.services.portals import DEFAULT_ORGANIZATION
 
@@ -140,6 +141,7 @@ def _start_everything(running: ExitStack) -> list[Part]:
         port = str(settings.sandbox_port)
         start(
             *("sandbox", "crm.sandbox", "--port", port, "--state", state, "--demo"),
+            *(f"--redirect-uri={each}" for each in _callbacks(settings)),
             until=f"{settings.hubspot_api_url}/_sandbox/health",
         )
     start("worker", "flask", "--app", "crm", "worker")
@@ -149,6 +151,16 @@ def _start_everything(running: ExitStack) -> list[Part]:
     )
     _tell(configured, settings, with_sandbox=with_sandbox, with_demo=with_demo)
     return parts
+
+
+def _callbacks(settings: Settings) -> list[str]:
+    """Where the sandbox may send a browser back to: the service, as this machine and others see it.
+
+    Others perhaps see it at an address that HubSpot would not take.
+    """
+    bases = dict.fromkeys((f"http://localhost:{settings.port}", settings.public_url.rstrip("/")))
+    addresses = [f"{each}{OAUTH_CALLBACK_PATH}" for each in bases]
+    return [each for each in addresses if is_redirect_uri(each)]
 
 
 def _embed(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -15,7 +16,8 @@ from crm.errors import CRMError
 from crm.queue import run_worker
 from crm.services import accounts, api_keys, doctor, health, push
 from crm.services.findings import Level
-from crm.services.portals import DEFAULT_ORGANIZATION
+from crm.services.forecast import Forecast, forecast
+from crm.services.portals import DEFAULT_ORGANIZATION, list_connected_portal_ids
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +122,45 @@ def examine() -> None:
         if each.advice:
             click.echo(f"      → {each.advice}")
     sys.exit(1 if failed else 0)
+
+
+@hubspot.command("budget")
+@click.option("--portal-id", type=int, help="HubSpot's id of one portal; otherwise all are told.")
+def tell_budget(portal_id: int | None) -> None:
+    """Tell how many calls HubSpot allows, how many were made today, and how far that will last."""
+    forecasts = [forecast(each) for each in list_connected_portal_ids()]
+    if portal_id is not None:
+        forecasts = [each for each in forecasts if each.hub_id == portal_id]
+        if not forecasts:
+            raise click.ClickException(f"No portal with the id {portal_id} is connected")
+    for each in forecasts:
+        click.echo(f"portal {each.hub_id or 'that was not set up yet'}")
+        for line in _describe(each):
+            click.echo(f"  {line}")
+    if not forecasts:
+        click.echo("No portal is connected.")
+
+
+def _describe(found: Forecast) -> Iterator[str]:
+    if not found.windows:
+        yield "no calls are known yet; the limits are learnt from HubSpot's first answer"
+        return
+    if found.limit is None:
+        yield f"used today: {found.used} calls; HubSpot tells no limit"
+    else:
+        yield f"used today: {found.used} of {found.limit} calls"
+    yield f"resets: {_at(found.resets_at)}, at midnight in {found.time_zone}"
+    yield f"expected by then: {found.expected_by_reset} calls"
+    if found.limit is not None:
+        yield f"runs out: {_at(found.runs_out_at) if found.runs_out_at else 'not today'}"
+    if found.closed_until:
+        yield f"used up, says HubSpot; it is asked again at {_at(found.closed_until)}"
+    for each in found.windows:
+        yield f"{each.kind}: at most {each.max_calls} calls in {each.period.total_seconds():g} s"
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @click.command("worker", cls=_Command)

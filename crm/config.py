@@ -28,6 +28,7 @@ EMBEDDED_FILE = "embedded.env"
 """In the data folder: how the other commands reach the parts that ``run.py`` started."""
 
 WEBHOOK_PATH = "/webhooks/hubspot"
+OAUTH_CALLBACK_PATH = "/integrations/hubspot/oauth2callback"
 
 _SHORTEST_SECRET = 32
 _KNOWN_SECRETS = ("change", "secret-key", "example", "development", "password")

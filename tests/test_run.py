@@ -122,7 +122,7 @@ class Checkout:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     @contextmanager
-    def service(self):
+    def service(self, **changes):
         """``python run.py``, from the moment that it says it is there."""
         output = Path(tempfile.mkdtemp(dir=self.folder))
         url = f"http://localhost:{self.port}"
@@ -130,7 +130,7 @@ class Checkout:
             process = psutil.Popen(
                 [sys.executable, "run.py"],
                 cwd=self.folder,
-                env=self.environment(),
+                env=self.environment(**changes),
                 stdout=stdout,
                 stderr=stderr,
                 # Ctrl-C in the terminal of the tests is not for it.
@@ -292,6 +292,16 @@ def test_commands_beside_it_reach_the_same_service(checkout, service):
     # The one that is printed at the start was made in the same way.
     token = service.sign_in(demo_email, demo_password)
     assert service.get("/me", token)["data"]["role"] == "admin"
+
+
+def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(checkout):
+    with checkout.service(PUBLIC_URL="https://crm.example.com/") as service:
+        [app] = requests.get(f"{service.hubspot}/_sandbox/apps", timeout=10).json()["results"]
+
+    assert app["redirect_uris"] == [
+        f"http://localhost:{checkout.port}/integrations/hubspot/oauth2callback",
+        "https://crm.example.com/integrations/hubspot/oauth2callback",
+    ]
 
 
 @pytest.mark.parametrize(("name", "word"), [("worker", "worker"), ("web", "gunicorn")])

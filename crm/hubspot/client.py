@@ -66,7 +66,8 @@ class Budget(Protocol):
 class Timeouts:
     """Seconds to wait for a connection, for each piece of an answer, and for the whole call.
 
-    The patience includes repeats and the pauses before them, not the budget's first wait. A
+    The patience includes repeats and the pauses before them, not what comes before the first
+    attempt: fetching a token, the budget's wait. A
     repeat is made only if there is patience left to wait out its connection and its answer.
     """
 
@@ -133,6 +134,8 @@ class HubSpotClient:
             data=None if body is None else orjson.dumps(body),
         ).prepare()
         kind = kind_of(path)
+        # First, because it may take long: a call is to be made when the budget said, and not later.
+        token = self.token if isinstance(self.token, str) else self.token.get()
         self._await_turn(kind)
         attempts = Attempts(
             repeatable=repeatable,
@@ -140,7 +143,6 @@ class HubSpotClient:
             patience=self.timeouts.patience,
             is_paced=self.budget is not None,
         )
-        token = self.token if isinstance(self.token, str) else self.token.get()
         while True:
             try:
                 return self._attempt(request, token, kind, attempts.until)

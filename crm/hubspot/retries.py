@@ -21,6 +21,7 @@ NOT_CONNECTED = "not connected"
 CONNECT_TIMEOUT = "connect timeout"
 READ_TIMEOUT = "read timeout"
 CONNECTION_LOST = "connection lost"
+TOO_LARGE = "too large"
 NOT_JSON = "not JSON"
 
 _JITTER = 0.5
@@ -64,6 +65,8 @@ TABLE = (
     # It arrived, for all we know. What took too long once is not asked for three times.
     Row(READ_TIMEOUT, _IF_REPEATABLE, attempts=2, pause=0.2),
     Row(CONNECTION_LOST, _IF_REPEATABLE, attempts=3, pause=0.2),
+    # It would be as large once more.
+    Row(TOO_LARGE, _NEVER),
     # Cut off, or the page of a proxy that says 200.
     Row(NOT_JSON, _IF_REPEATABLE, attempts=3, pause=0.2),
     # Nobody at HubSpot redirects API calls; following would carry the token elsewhere.

@@ -23,6 +23,8 @@ HEADERS = {
 _CONNECTIONS = 32
 """Kept alive: the eight threads of a web process, or the sixteen jobs of a worker, and some."""
 _PIECE = 64 * 1024
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of an answer: many times a hundred records with long texts, and still room for others."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,12 @@ def exchange(
     """
     try:
         with _adapter().send(request, stream=True, timeout=(connect, read)) as response:
-            pieces = []
+            pieces, size = [], 0
             while piece := response.raw.read1(_PIECE, decode_content=True):
                 pieces.append(piece)
+                size += len(piece)
+                if size > _LARGEST:
+                    raise _unavailable(retries.TOO_LARGE, "HubSpot's answer is too large")
                 if time.monotonic() > until:
                     raise requests.ReadTimeout
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -87,6 +92,10 @@ def _lost(error: Exception) -> HubSpotUnavailableError:
         met, what = retries.CONNECT_TIMEOUT, "HubSpot cannot be reached"
     else:
         met, what = retries.CONNECTION_LOST, "HubSpot cannot be reached"
-    unavailable = HubSpotUnavailableError(f"{what} ({type(reason).__name__})")
+    return _unavailable(met, f"{what} ({type(reason).__name__})")
+
+
+def _unavailable(met: str, message: str) -> HubSpotUnavailableError:
+    unavailable = HubSpotUnavailableError(message)
     unavailable.met = met
     return unavailable

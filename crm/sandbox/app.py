@@ -21,6 +21,8 @@ from crm.sandbox import (
     associations_v3,
     batches,
     labels,
+    list_members,
+    lists,
     merges,
     objects,
     persons,
@@ -66,6 +68,7 @@ AREAS: Final = {
     "associations_v3": ("v3", "/crm/v3/associations", None),
     "pipelines": ("v3", "/crm/v3/pipelines", "/crm/pipelines/<dated:version>"),
     "properties": ("v3", "/crm/v3/properties", "/crm/properties/<dated:version>"),
+    "lists": ("v3", "/crm/v3/lists", "/crm/lists/<dated:version>"),
     "owners": ("v3", "/crm/v3/owners", "/crm/owners/<dated:version>"),
     "account": ("v3", "/account-info/v3", "/account-info/<dated:version>"),
     "installs": ("v3", "/appinstalls/v3", "/appinstalls/<dated:version>"),
@@ -82,6 +85,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *pipeline_writes.ROUTES,
     *properties.ROUTES,
     *property_groups.ROUTES,
+    *lists.ROUTES,
+    *list_members.ROUTES,
     *account.ROUTES,
 )
 

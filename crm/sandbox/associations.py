@@ -94,13 +94,13 @@ def remove_associations(portal: Portal, source: Ref) -> None:
 
 
 def move_associations(portal: Portal, gone: Ref, survivor: Ref) -> None:
-    """Give all associations of a merged record to its survivor, whose own primary ones win."""
+    """Give all associations of a merged record to its survivor, whose own exclusive ones win."""
     for target, type_ids in portal.links.all_targets(gone).items():
         dissociate(portal, gone, target)
         if target == survivor:
             continue
         for each in type_ids_to_types(portal, type_ids):
-            if not (each.primary and each.exclusive and _has_type(portal, survivor, target, each)):
+            if not (each.exclusive and _has_type(portal, survivor, target, each)):
                 _add(portal, survivor, target, each.type_id)
                 _add(portal, target, survivor, each.inverse_id)
 
@@ -234,7 +234,7 @@ def _read_type(
 
 
 def _check_one_to_one(portal: Portal, source: Ref, target: Ref, each: AssociationType) -> None:
-    """Refuse a second partner on the side of an unlabelled type that may have one only."""
+    """Refuse a second partner on the side of a type that may have one only and is no primary."""
     for one, other, declared in (
         (source, target, each),
         (target, source, portal.setup.association_types[each.inverse_id]),
@@ -242,7 +242,11 @@ def _check_one_to_one(portal: Portal, source: Ref, target: Ref, each: Associatio
         if not declared.exclusive or declared.primary:
             continue
         partners = live_targets(portal, one, OBJECT_TYPES[other.object_type])
-        others = [str(partner) for partner, _ in partners if partner != other.id]
+        others = [
+            str(partner)
+            for partner, type_ids in partners
+            if partner != other.id and declared.type_id in type_ids
+        ]
         if others:
             ids = ", ".join([*others, str(other.id)])
             raise invalid(

@@ -133,6 +133,7 @@ def _mint(
         min(primary.created_at, other.created_at),
         now,
         changes=[*primary.changes, (now, before, actor.source, actor.source_id)],
+        minted_at=now,
     )
     # The first to go makes room for the survivor, who holds its unique values.
     table.merge(primary, survivor)

@@ -110,6 +110,12 @@ _SEARCHABLE_PHONES: Final = {
     "hs_searchable_calculated_mobile_number": _searchable("mobilephone"),
 }
 
+
+def _lifecycle(pipeline: str) -> dict[str, str]:
+    """Return what a new record holds of the lifecycle; public recordings of live answers."""
+    return {"lifecyclestage": "lead", "hs_pipeline": pipeline}
+
+
 CONTACTS: Final = ObjectType(
     name="contacts",
     type_id="0-1",
@@ -122,6 +128,7 @@ CONTACTS: Final = ObjectType(
         *_SEARCHABLE_PHONES,
     ),
     required_any=("email", "firstname", "lastname"),
+    defaults=_lifecycle(stock.CONTACT_LIFECYCLE),
     email="email",
     more_emails="hs_additional_emails",
     forward_only="lifecyclestage",
@@ -140,6 +147,7 @@ COMPANIES: Final = ObjectType(
     default_properties=("domain", "name"),
     searchable=("name", "domain", "website", _PHONE),
     required_any=("name", "domain"),
+    defaults=_lifecycle(stock.COMPANY_LIFECYCLE),
     forward_only="lifecyclestage",
     computed={_PHONE: _SEARCHABLE_PHONES[_PHONE]},
 )
@@ -261,8 +269,13 @@ ASSOCIATION_TYPES: Final = {
         *_pair((15, 16), (CONTACTS, TICKETS)),
         *_pair((27, 28), (DEALS, TICKETS)),
         *_pair((20, 19), (LINE_ITEMS, DEALS), exclusive=_ONE_TO_MANY),
+        # Of several parents HubSpot has no notion; that a second is refused is unverified.
         *_pair(
-            (13, 14), (COMPANIES, COMPANIES), ("Child Company", "Parent Company"), suffix="_parent"
+            (13, 14),
+            (COMPANIES, COMPANIES),
+            ("Child Company", "Parent Company"),
+            suffix="_parent",
+            exclusive=(False, True),
         ),
         *_pair((449, 449), (CONTACTS, CONTACTS)),
         *_pair((450, 450), (COMPANIES, COMPANIES)),

@@ -21,6 +21,7 @@ from crm.sandbox.payload import (
     text_field,
 )
 from crm.sandbox.pipelines import ONE, ONE_STAGE, get_pipeline, get_stage
+from crm.sandbox.records import with_derived
 from crm.sandbox.schema import (
     ObjectType,
     Pipeline,
@@ -243,8 +244,20 @@ def _swap_stage(
 ) -> Answer:
     stages = [after if each is before else each for each in pipeline.stages]
     _swap_stages(call, object_type, pipeline, stages)
+    if before.metadata != after.metadata:
+        _recompute(call, object_type, after)
     _note(call, object_type, "UPDATE", f"{pipeline.id}/{after.id}", after.render())
     return Answer(after.render())
+
+
+def _recompute(call: Call, object_type: ObjectType, stage: Stage) -> None:
+    """Have the records in a stage follow it: whether they are closed is worked out from it."""
+    table, rule = call.portal.table(object_type), object_type.pipeline_rule
+    held = [each for each in table.live() if rule and each.properties.get(rule.stage) == stage.id]
+    for record in held:
+        after = with_derived(call.portal, object_type, record.properties)
+        if after != record.properties:
+            table.change(record, after, call.portal.clock.now_ms())
 
 
 def _check_unused(call: Call, object_type: ObjectType, stages: Sequence[Stage]) -> None:

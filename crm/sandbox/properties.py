@@ -19,14 +19,14 @@ from crm.sandbox.payload import (
     text_field,
 )
 from crm.sandbox.property_groups import MAX_LABEL_LENGTH, NAME, list_property_groups
-from crm.sandbox.schema import FIELD_TYPES, ObjectType, Option, Property
+from crm.sandbox.schema import FIELD_TYPES, NON_SENSITIVE, ObjectType, Option, Property
 from crm.sandbox.store import Portal
 
 _REQUIRED = ("name", "label", "type", "fieldType", "groupName")
 _MAX_UNIQUE = 10
 _MAX_INPUTS = 100
 _BOOLEANS = {"true", "false"}
-_SENSITIVITIES = ("non_sensitive", "sensitive", "highly_sensitive")
+_SENSITIVITIES = (NON_SENSITIVE, "sensitive", "highly_sensitive")
 _CHANGEABLE = {
     "label": "label",
     "description": "description",

@@ -111,6 +111,7 @@ def create_record(
     clean = check_values(portal, object_type, given)
     check_required(object_type, clean)
     _check_emails(portal, object_type, clean, None)
+    clean = {**object_type.defaults, **clean}
     rule = object_type.pipeline_rule
     if rule:
         clean.setdefault(rule.pipeline, portal.pipelines[object_type.name][0].id)

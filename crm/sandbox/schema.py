@@ -5,13 +5,14 @@ Only the shapes live here, with how HubSpot spells each as JSON. What HubSpot sh
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, TypeVar
 
 from crm.sandbox.clock import iso
 
 Values: TypeAlias = Mapping[str, str]
 
+NON_SENSITIVE: Final = "non_sensitive"
 FIELD_TYPES = {
     "string": frozenset({"text", "textarea", "phonenumber", "file", "html"}),
     "number": frozenset({"number", "calculation_equation"}),
@@ -67,10 +68,15 @@ class Property:
     form_field: bool = False
     display_order: int = -1
     referenced_object_type: str | None = None
-    data_sensitivity: str = "non_sensitive"
+    data_sensitivity: str = NON_SENSITIVE
     archived: bool = False
     created_at: int = 0
     updated_at: int = 0
+
+    @property
+    def is_sensitive(self) -> bool:
+        """Whether its values are kept from those who may not see sensitive data."""
+        return self.data_sensitivity != NON_SENSITIVE
 
     @property
     def multiple(self) -> bool:
@@ -197,11 +203,13 @@ class ConditionalRule:
 class WriteRules:
     """What an admin of a portal asks of writes to an object type.
 
-    ``required`` are the properties without which nobody may create a record; ``may_associate``
-    says whether the portal's people may edit its associations.
+    ``required`` are the properties without which nobody may create a record, ``letters_only``
+    those that hold letters and nothing else; ``may_associate`` says whether the portal's people
+    may edit its associations.
     """
 
     required: tuple[str, ...] = ()
+    letters_only: tuple[str, ...] = ()
     conditional: tuple[ConditionalRule, ...] = ()
     may_associate: bool = True
 
@@ -244,10 +252,10 @@ class PipelineChange:
 class ObjectType:
     """One CRM object type, declared whole.
 
-    ``required_any`` and ``required_all`` are the properties that a new record must have;
-    ``forward_only`` an enumeration that never moves back; ``computed`` read-only properties that
-    follow from the record's own; ``email`` and ``more_emails`` the properties whose addresses
-    are unique among all records of the type.
+    ``required_any`` and ``required_all`` are the properties that a new record must have,
+    ``defaults`` what it holds when it was not given; ``forward_only`` an enumeration that never
+    moves back; ``computed`` read-only properties that follow from the record's own; ``email`` and
+    ``more_emails`` the properties whose addresses are unique among all records of the type.
     """
 
     name: str
@@ -259,6 +267,7 @@ class ObjectType:
     searchable: tuple[str, ...]
     required_any: tuple[str, ...] = ()
     required_all: tuple[str, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
     email: str | None = None
     more_emails: str | None = None
     forward_only: str | None = None

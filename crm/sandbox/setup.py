@@ -1,10 +1,11 @@
 """What the admins of a portal have set up beyond HubSpot's stock.
 
-Labels of associations, groups of properties, rules for writes; the properties and the pipelines
-themselves are with the portal.
+Labels of associations, groups of properties, rules for writes, lists of records; the properties and
+the pipelines themselves are with the portal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from crm.sandbox.journal import Journal
@@ -26,6 +27,28 @@ Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordList:
+    """A list of records of one type, which HubSpot's user interface calls a segment.
+
+    ``members`` tells of each record's id when it was added; it is replaced, never altered.
+    ``removed_at`` is when a record was last taken out, ``created_by`` and ``updated_by`` are ids
+    of people or apps.
+    """
+
+    id: int
+    name: str
+    object_type: str
+    processing_type: str
+    created_at: int
+    created_by: int
+    updated_at: int
+    updated_by: int
+    deleted_at: int | None = None
+    removed_at: int | None = None
+    members: Mapping[int, int] = field(default_factory=dict)
+
+
 class Setup:
     """One portal's setup; every change to it goes through `put` or a method, to be undoable."""
 
@@ -37,6 +60,8 @@ class Setup:
         self.groups: dict[tuple[str, str], PropertyGroup] = {}
         self.pipeline_changes: list[PipelineChange] = []
         self._write_rules: dict[str, WriteRules] = {}
+        self._next_list_id = 1
+        self.lists: dict[int, RecordList] = {}
 
     def types_between(
         self, from_type: ObjectType, to_type: ObjectType
@@ -65,8 +90,12 @@ class Setup:
         self._put(self.association_types, declared.type_id, None)
 
     def put_group(self, object_type: ObjectType, group: PropertyGroup) -> None:
-        """Add a group of properties."""
+        """Add or replace a group of properties."""
         self._put(self.groups, (object_type.name, group.name), group)
+
+    def remove_group(self, object_type: ObjectType, name: str) -> None:
+        """Take a group of properties away."""
+        self._put(self.groups, (object_type.name, name), None)
 
     def note_pipeline_change(self, change: PipelineChange) -> None:
         """Add to the audit of pipelines and stages."""
@@ -81,6 +110,15 @@ class Setup:
         """Replace the rules for writes to a type."""
         self._put(self._write_rules, object_type.name, rules)
 
+    def take_list_id(self) -> int:
+        """Return an id that no list of the portal ever had."""
+        self._next_list_id += 1
+        return self._next_list_id - 1
+
+    def put_list(self, changed: RecordList) -> None:
+        """Add or replace a list."""
+        self._put(self.lists, changed.id, changed)
+
     def dump(self) -> dict[str, Any]:
         """Return everything that is not stock, for the state file."""
         return {
@@ -91,6 +129,8 @@ class Setup:
             "groups": [[name, group] for (name, _), group in self.groups.items()],
             "pipeline_changes": self.pipeline_changes,
             "write_rules": self._write_rules,
+            "next_list_id": self._next_list_id,
+            "lists": list(self.lists.values()),
         }
 
     def load(self, dumped: dict[str, Any]) -> None:
@@ -104,6 +144,10 @@ class Setup:
             self.note_pipeline_change(PipelineChange(**each))
         for name, rules in dumped.get("write_rules", {}).items():
             self.put_write_rules(OBJECT_TYPES[name], _load_write_rules(rules))
+        self._next_list_id = dumped.get("next_list_id", 1)
+        for each in dumped.get("lists", []):
+            members = {int(record_id): at for record_id, at in each["members"].items()}
+            self.put_list(RecordList(**{**each, "members": members}))
 
     def _put(self, entries: dict[Key, Value], key: Key, value: Value | None) -> None:
         """Set an entry, or with None remove it."""
@@ -124,4 +168,9 @@ def _load_write_rules(shape: dict[str, Any]) -> WriteRules:
         ConditionalRule(each["name"], each["when"], tuple(each["values"]))
         for each in shape["conditional"]
     )
-    return WriteRules(tuple(shape["required"]), conditional, shape["may_associate"])
+    return WriteRules(
+        required=tuple(shape["required"]),
+        letters_only=tuple(shape.get("letters_only", ())),
+        conditional=conditional,
+        may_associate=shape["may_associate"],
+    )

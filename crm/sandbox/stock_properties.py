@@ -63,6 +63,8 @@ def words(*values: str) -> tuple[tuple[str, str], ...]:
     return tuple((value, value.replace("_", " ").title()) for value in values)
 
 
+CONTACT_LIFECYCLE = "contacts-lifecycle-pipeline"
+COMPANY_LIFECYCLE = "companies-lifecycle-pipeline"
 LIFECYCLE = choice("lifecyclestage", "Lifecycle Stage", *LIFECYCLE_STAGES)
 LEAD_STATUS = choice(
     "hs_lead_status",
@@ -120,6 +122,7 @@ CONTACT = (
     number("annualrevenue", "Annual Revenue"),
     choice("numemployees", "Number of Employees", *words("1-5", "5-25", "25-50", "50-100")),
     LIFECYCLE,
+    choice("hs_pipeline", "Pipeline", (CONTACT_LIFECYCLE, "Lifecycle Stage Pipeline")),
     LEAD_STATUS,
     OWNER,
     read_only(moment("lastmodifieddate", "Last Modified Date")),
@@ -162,6 +165,7 @@ COMPANY = (
     ),
     choice("type", "Type", *words("PROSPECT", "PARTNER", "RESELLER", "VENDOR", "OTHER")),
     LIFECYCLE,
+    choice("hs_pipeline", "Pipeline", (COMPANY_LIFECYCLE, "Lifecycle Stage Pipeline")),
     LEAD_STATUS,
     OWNER,
     SEARCHABLE_PHONE,

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock, RLock
 from typing import Any
 
@@ -110,7 +110,16 @@ class Portal:
     def _publish(self, events: list[Event]) -> None:
         """Hand on the events of a transaction."""
         if self._actor:
-            self._audience.hear(self.id, self._actor, events)
+            self._audience.hear(self.id, self._actor, [self._redacted(each) for each in events])
+
+    def _redacted(self, event: Event) -> Event:
+        """Keep the value of a sensitive property back."""
+        properties = self.properties[event.object_type]
+        changed = properties.get(event.details.get("propertyName", ""))
+        if changed is None or not changed.is_sensitive:
+            return event
+        hidden = {"propertyValue": "REDACTED", "isSensitive": True}
+        return replace(event, details={**event.details, **hidden})
 
     @property
     def tier(self) -> str | None:

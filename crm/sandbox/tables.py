@@ -33,7 +33,8 @@ class Record:
     """One record of the CRM.
 
     ``properties`` is replaced at every change, never altered, so that a reader may keep it.
-    ``changes`` holds the last ones, oldest first.
+    ``changes`` holds the last ones, oldest first. ``minted_at`` is when a merge made the record,
+    which is later than the creation that it tells.
     """
 
     id: int
@@ -42,12 +43,13 @@ class Record:
     updated_at: int
     archived_at: int | None = None
     changes: list[Change] = field(default_factory=list)
+    minted_at: int | None = None
 
     def as_of(self, moment: int) -> "Record | None":
-        """Return the record as it stood at a moment; None before its creation."""
+        """Return the record as it stood at a moment; None before there was one of its id."""
         if self.updated_at <= moment:
             return self
-        if self.created_at > moment:
+        if (self.minted_at or self.created_at) > moment:
             return None
         properties: dict[str, str | None] = dict(self.properties)
         remaining = list(self.changes)

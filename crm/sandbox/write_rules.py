@@ -1,8 +1,8 @@
 """What version 2026-09 began to ask of writes: an admin's rules, and dates that it sets right.
 
 Source: HubSpot changelog, "CRM API write validation enforcement". The older versions know none
-of it. Which of several refusals comes first is unverified: here these rules come before the
-values are checked one by one.
+of it, save for letters only, which ``validation`` checks. Which of several refusals comes first
+is unverified: here these rules come before the values are checked one by one.
 """
 
 from typing import Any, Final, TypeAlias
@@ -53,11 +53,13 @@ def with_warnings(shape: dict[str, Any], warnings: Warnings) -> dict[str, Any]:
 def read_write_rules(portal: Portal, object_type: ObjectType, body: JSONObject) -> WriteRules:
     """Read the admin API's rules, all of them optional.
 
-    ``{"required": [name], "conditional": [{"property", "when", "values"}], "mayAssociate": true}``.
+    ``{"required": [name], "lettersOnly": [name], "conditional": [{"property", "when", "values"}],
+    "mayAssociate": true}``.
     Raises 400 for a property that the type does not have.
     """
     rules = WriteRules(
         required=tuple(text_list(body, "required")),
+        letters_only=tuple(text_list(body, "lettersOnly")),
         conditional=tuple(
             ConditionalRule(
                 text_field(each, "property"),
@@ -69,7 +71,7 @@ def read_write_rules(portal: Portal, object_type: ObjectType, body: JSONObject) 
         may_associate=find_text(body, "mayAssociate") != "false",
     )
     ends = (name for each in rules.conditional for name in (each.name, each.when))
-    names = {*rules.required, *ends}
+    names = {*rules.required, *rules.letters_only, *ends}
     unknown = sorted(name for name in names if portal.find_property(object_type, name) is None)
     if unknown:
         raise invalid(f"The object type {object_type.name} has no properties {unknown}")

@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import uniform
 
 import structlog
 from sqlalchemy import Engine, text
 
-from crm.extensions import db, transaction
+from crm.extensions import db
 from crm.hubspot.client import CallKind
 from crm.hubspot.errors import HubSpotRateLimitError
 from crm.services.bookings import (
@@ -78,34 +78,6 @@ UPDATE day_quotas SET
 WHERE portal_id = :portal_id
 """)
 
-_DAY = text("""
-SELECT now, midnight,
-    (date_trunc('day', now AT TIME ZONE time_zone) + interval '1 day') AT TIME ZONE time_zone
-        AS resets_at,
-    max_calls,
-    CASE WHEN began_at = midnight THEN used ELSE 0 END AS used,
-    CASE WHEN began_at = midnight THEN used_by_hour ELSE '{}' END AS used_by_hour
-FROM (SELECT id, time_zone, now, date_trunc('day', now, time_zone) AS midnight
-    FROM portals, clock_timestamp() AS now) AS portal
-LEFT JOIN day_quotas ON portal_id = id
-WHERE id = :portal_id
-""")
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """The day's quota of a portal: what was used, and where that leads."""
-
-    used: int
-    limit: int | None
-    """None where HubSpot tells none, as to OAuth apps."""
-    resets_at: datetime
-    """The next midnight in the portal's time zone."""
-    expected_by_reset: int
-    """If calls go on as they did today or in the last hour, whichever was more."""
-    runs_out_at: datetime | None
-    """When the quota will be used up at this rate, if before the reset."""
-
 
 @dataclass
 class PortalBudget:
@@ -163,7 +135,7 @@ class PortalBudget:
             asked_for = timedelta(seconds=error.retry_after or 0)
             closure = min(max(asked_for, _CLOSURE), LONGEST_CLOSURE)
             log.warning("hubspot rate limit met", portal_id=self.portal_id, kind=kind)
-            self._learn_window(kind, booking, told, booking.max_calls, closure)
+            self._learn_window(kind, booking, told, None, closure)
         elif kind == "general" and told.max_calls is not None:
             is_fresh = time.monotonic() - self._of_thread.called < KEPT.total_seconds()
             counted = told.counted if is_fresh else 0
@@ -172,9 +144,17 @@ class PortalBudget:
                 self._learn_window(kind, booking, told, counted, timedelta())
 
     def _learn_window(
-        self, kind: CallKind, booking: Booking, told: "_Told", counted: int, closure: timedelta
+        self,
+        kind: CallKind,
+        booking: Booking,
+        told: "_Told",
+        counted: int | None,
+        closure: timedelta,
     ) -> None:
-        """Calls that HubSpot counted and we know nothing of are others', with the same token."""
+        """Calls that HubSpot counted and we know nothing of are others', with the same token.
+
+        ``counted`` is None after a 429: as many as there may be.
+        """
         # Only the general window tells of itself.
         max_calls = (told.max_calls if kind == "general" else None) or booking.max_calls
         period = told.period if kind == "general" else booking.period
@@ -186,7 +166,7 @@ class PortalBudget:
                     "kind": kind,
                     "max_calls": max_calls,
                     "period": period,
-                    "counted": counted,
+                    "counted": max_calls if counted is None else counted,
                     "since": booking.at - booking.period - MARGIN,
                     "closure": closure,
                 },
@@ -214,37 +194,6 @@ class PortalBudget:
 def budget_for(portal_id: int, lane: Lane) -> PortalBudget:
     """The budget of a portal for callers of a lane."""
     return PortalBudget(portal_id, lane, db.engine.execution_options(isolation_level="AUTOCOMMIT"))
-
-
-def forecast(portal_id: int) -> Forecast:
-    """How far the day's quota of a portal will last."""
-    with transaction() as session:
-        day = session.execute(_DAY, {"portal_id": portal_id}).one()
-    used, by_hour = day.used or 0, {int(hour): at for hour, at in (day.used_by_hour or {}).items()}
-    hours = (day.now - day.midnight) / timedelta(hours=1)
-    in_last_hour = used - _used_at(by_hour, hours - 1)
-    # Of the first minutes alone, a rate would say little.
-    rate = max(used / max(hours, 1), in_last_hour)
-    left = (day.resets_at - day.now) / timedelta(hours=1)
-    runs_out_at = None
-    if day.max_calls is not None and rate * left > day.max_calls - used:
-        lasts = max(day.max_calls - used, 0) / rate if rate else 0
-        runs_out_at = day.now + timedelta(hours=lasts)
-    return Forecast(
-        used=used,
-        limit=day.max_calls,
-        resets_at=day.resets_at,
-        expected_by_reset=round(used + rate * left),
-        runs_out_at=runs_out_at,
-    )
-
-
-def _used_at(by_hour: Mapping[int, int], hours: float) -> float:
-    """What was used so many hours after midnight, supposing that each hour's calls are even."""
-    hour = int(max(hours, 0))
-    before = max((at for each, at in by_hour.items() if each < hour), default=0)
-    after = max(before, by_hour.get(hour, 0))
-    return before + (after - before) * (max(hours, 0) - hour)
 
 
 def _refusal(seconds: float) -> HubSpotRateLimitError:

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from tests.bench import budget, contacts, registrations, sandbox
-from tests.bench.stage import stage
+from tests.stage import stage
 
 MEASUREMENTS = {
     "requests": registrations.measure_requests,

@@ -11,8 +11,8 @@ from crm.services.portals import get_default_portal_id
 from crm.services.push import push
 from tests.bench.figures import Figure, median_ratio
 from tests.bench.load import CONNECTIONS, post_request, rate
-from tests.bench.stage import Stage
 from tests.conftest import registration
+from tests.stage import Stage
 
 ROUNDS, SECONDS = 5, 4.0
 QUEUED = 100

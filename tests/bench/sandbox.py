@@ -17,7 +17,7 @@ import requests
 
 from tests.bench.figures import Figure, median_ratio
 from tests.bench.load import get_request, rate
-from tests.bench.stage import Stage
+from tests.stage import Stage
 
 DEALS, CONTACTS, COMPANIES, BATCH = 100_000, 10_000, 1_000, 100
 ROUNDS, SECONDS = 5, 3.0

@@ -8,18 +8,21 @@ same faults; which call each of them strikes depends on the machine.
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event, Thread
 
-from tests.bench.stage import stage
 from tests.chaos.people import People
 from tests.chaos.trouble import Trouble
 from tests.chaos.verdict import find_differences, wait_until_sent
+from tests.stage import stage
 
 PEOPLE = 1_000
 TELL_EVERY = 5.0
+LOG = Path(tempfile.gettempdir()) / "crm-chaos.log"
 
 
 def main() -> int:
@@ -28,13 +31,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the kills")
     parser.add_argument("--people", type=int, default=PEOPLE, help="how many register")
     options = parser.parse_args()
-    with stage(as_oauth_app=True) as place:
+    print(f"what the service says goes to {LOG}", flush=True)
+    with LOG.open("wb") as log, stage(as_oauth_app=True, log=log) as place:
         app = place.create_service("chaos")
         people = People(place, app, options.people, options.seed)
         trouble = Trouble(place, "chaos", people, options.seed)
         with _told(lambda: f"{people}  {trouble}"):
             with trouble:
-                people.run()
+                people.run(trouble.is_complete)
             print("no more trouble; what is left is sent", flush=True)
             wait_until_sent(app)
         differences = find_differences(app, place.sandbox, people)

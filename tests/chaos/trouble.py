@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Self
 
-from tests.bench.stage import Stage
 from tests.chaos.people import People
+from tests.stage import Stage
 
 SHARE = 0.1
 """Of all calls to HubSpot, how many meet a fault."""
-FAULTS: tuple[dict[str, Any], ...] = (
+KINDS: tuple[dict[str, Any], ...] = (
     *({"kind": "status", "status": each} for each in (423, 429, 477, 500, 502, 503, 504)),
     {"kind": "slow", "seconds": 2},
     {"kind": "reset_before"},
@@ -21,8 +21,13 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "html"},
     {"kind": "expire_token"},
 )
+# Each is asked only where none before it struck, so that all strike equally often.
+FAULTS = tuple(
+    {**kind, "probability": SHARE / len(KINDS) / (1 - number * SHARE / len(KINDS))}
+    for number, kind in enumerate(KINDS)
+)
 WORKERS = 2
-BETWEEN_KILLS = (3.0, 7.0)
+BETWEEN_KILLS = (10.0, 20.0)
 WITHOUT_POSTGRES = 1.0
 
 
@@ -43,10 +48,7 @@ class Trouble:
 
     def __enter__(self) -> Self:
         self.place.sandbox.set_faults(
-            [
-                {**fault, "probability": SHARE / len(FAULTS), "seed": self.seed + number}
-                for number, fault in enumerate(FAULTS)
-            ]
+            [{**fault, "seed": self.seed * 100 + number} for number, fault in enumerate(FAULTS)]
         )
         self._workers = [self.place.start_worker(self.database) for _ in range(WORKERS)]
         self._threads = [Thread(target=self._kill_workers), Thread(target=self._restart_postgres)]
@@ -58,6 +60,7 @@ class Trouble:
         self._over.set()
         for each in self._threads:
             each.join()
+        self._start_who_ended()
         self._struck = self.struck
         self._calls = self.calls
         self.place.sandbox.set_faults([])
@@ -68,6 +71,10 @@ class Trouble:
         return self._struck or {
             _name(each): each["struck"] for each in self.place.sandbox.sandbox.faults.describe()
         }
+
+    def is_complete(self) -> bool:
+        """Whether every kind of fault has struck."""
+        return all(self.struck.values())
 
     @property
     def calls(self) -> int:
@@ -83,11 +90,18 @@ class Trouble:
     def _kill_workers(self) -> None:
         dice = random.Random(self.seed)
         while not self._over.wait(dice.uniform(*BETWEEN_KILLS)):
-            victim = dice.randrange(WORKERS)
-            self._workers[victim].kill()
-            self._workers[victim].wait()
-            self.killed += 1
-            self._workers[victim] = self.place.start_worker(self.database)
+            victim = dice.choice(self._workers)
+            self.killed += victim.poll() is None
+            victim.kill()
+            victim.wait()
+            self._start_who_ended()
+
+    def _start_who_ended(self) -> None:
+        """Do what whoever runs a worker does, also when one found no database at its start."""
+        self._workers = [
+            each if each.poll() is None else self.place.start_worker(self.database)
+            for each in self._workers
+        ]
 
     def _restart_postgres(self) -> None:
         """Once, when half of the people are in."""

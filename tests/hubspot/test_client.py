@@ -9,11 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import requests
 
+from crm.hubspot import transport
 from crm.hubspot.errors import (
     HubSpotAuthError,
     HubSpotError,
     HubSpotNotFoundError,
     HubSpotRateLimitError,
+    HubSpotUnavailableError,
 )
 from crm.sandbox import DEFAULT_TOKEN
 from crm.version import VERSION
@@ -268,6 +270,19 @@ def test_a_call_for_which_the_budget_has_no_room_is_not_made(make_client, relay)
     assert relay.calls == []
 
 
+def test_without_a_token_no_call_is_booked(make_client, relay):
+    budget = Budget()
+
+    class Tokens:
+        def get(self):
+            raise HubSpotAuthError("there is none")
+
+    with pytest.raises(HubSpotAuthError):
+        make_client(relay.url, token=Tokens(), budget=budget).call("GET", "/any", repeatable=True)
+
+    assert budget.waited == []
+
+
 @pytest.mark.parametrize("body", [None, {}, ["x" * 300_000]], ids=["empty", "short", "long"])
 def test_all_clients_share_the_connections_that_are_open(make_client, relay, body):
     relay.answer(200, body)
@@ -276,6 +291,16 @@ def test_all_clients_share_the_connections_that_are_open(make_client, relay, bod
         make_client(relay.url).call("GET", "/anything", repeatable=False)
 
     assert len({call.caller for call in relay.calls}) == 1
+
+
+def test_an_answer_without_end_is_given_up_once(make_client, relay, monkeypatch):
+    monkeypatch.setattr(transport, "_LARGEST", 100_000)
+    relay.answer(200, ["x" * 100_000])
+
+    with pytest.raises(HubSpotUnavailableError, match="too large"):
+        make_client(relay.url).call("GET", "/anything", repeatable=True)
+
+    assert len(relay.calls) == 1
 
 
 def test_many_threads_get_each_their_own_answer(make_client, relay):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from crm.hubspot import transport
 from crm.hubspot.errors import (
     HubSpotError,
     HubSpotRateLimitError,
@@ -19,6 +20,7 @@ from crm.hubspot.retries import (
     NOT_JSON,
     READ_TIMEOUT,
     TABLE,
+    TOO_LARGE,
     Repeat,
 )
 from tests.conftest import free_port
@@ -39,6 +41,7 @@ MEETINGS = [
     (READ_TIMEOUT, {"kind": "slow", "seconds": 0.3}),
     (CONNECTION_LOST, {"kind": "reset_before"}),
     (CONNECTION_LOST, {"kind": "reset_after"}),
+    (TOO_LARGE, Answer(200, raw=b"x" * 1_001)),
     (NOT_JSON, {"kind": "truncated_json"}),
     (NOT_JSON, Answer(200, raw=b"<html>Welcome</html>")),
     ("3xx", Answer(302, headers={"Location": "/elsewhere"})),
@@ -75,8 +78,9 @@ def busy_port():
 
 
 @pytest.fixture
-def meet(make_client, sandbox, relay, busy_port):
+def meet(make_client, sandbox, relay, busy_port, monkeypatch):
     """A client that will meet with what is given; in spite of all the pauses it is patient."""
+    monkeypatch.setattr(transport, "_LARGEST", 1_000)
 
     def make(meeting):
         url, read = "", 10.0

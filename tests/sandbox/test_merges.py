@@ -146,6 +146,19 @@ def test_merged_records_are_in_no_list_no_search_and_no_archive(
     assert hubspot.get(f"{CONTACTS}/{contact['id']}", archived="true").status_code == 404
 
 
+def test_search_finds_a_new_survivor_only_after_the_index_lag(
+    sandbox: SandboxServer, hubspot: HubSpot, contact: dict[str, Any], other: dict[str, Any]
+) -> None:
+    sandbox.sandbox.settings.index_lag_ms = 5_000
+    sandbox.advance(seconds=60)
+    assert len(hubspot.found("contacts")) == 2
+    survivor = merge(hubspot, "contacts", contact, other).json()["id"]
+
+    assert hubspot.found("contacts") == []
+    sandbox.advance(seconds=5)
+    assert hubspot.found("contacts") == [survivor]
+
+
 def test_associations_move_to_the_survivor_and_leave_the_old_ids_empty(
     hubspot: HubSpot, make_deal: MakeDeal, contact: dict[str, Any]
 ) -> None:
@@ -182,6 +195,23 @@ def test_of_two_primary_companies_the_primary_contacts_stays(
         str(row["toObjectId"]): {each["typeId"] for each in row["associationTypes"]} for row in rows
     }
     assert types == {companies[0]["id"]: {279, 1}, companies[1]["id"]: {279}}
+
+
+def test_of_two_parents_the_primary_companys_stays(hubspot: HubSpot) -> None:
+    one, other, parent, another = (hubspot.create("companies", name=each) for each in "ABCD")
+    for child, its in ((one, parent), (other, another)):
+        path = f"{OBJECTS}/companies/{child['id']}/associations/companies/{its['id']}"
+        spec = {"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 14}
+        assert hubspot.put(path, [spec]).status_code == 201
+    survivor = merge(hubspot, "companies", one, other).json()
+    path = f"{OBJECTS}/companies/{survivor['id']}/associations/companies"
+    parents = {
+        each["toObjectId"]
+        for each in hubspot.get(path).json()["results"]
+        if 14 in [of["typeId"] for of in each["associationTypes"]]
+    }
+
+    assert parents == {int(parent["id"])}
 
 
 def test_records_that_were_associated_with_each_other_end_without_themselves(

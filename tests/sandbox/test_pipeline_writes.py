@@ -243,3 +243,22 @@ def test_pipelines_and_their_audit_last_in_a_state_file(
     assert kept.pipelines == portal.pipelines
     assert kept.setup.pipeline_changes == portal.setup.pipeline_changes
     assert [each.path for each in kept.setup.pipeline_changes] == [renewals["id"]]
+
+
+def test_the_records_of_a_stage_follow_its_metadata(
+    hubspot: HubSpot, renewals: dict[str, Any]
+) -> None:
+    before = renewals["stages"][0]["id"]
+    deal = hubspot.create("deals", dealname="D", dealstage=before, pipeline=renewals["id"])
+    other = hubspot.create("deals", dealname="E", dealstage="qualifiedtobuy")
+    path = f"{DEALS}/{renewals['id']}/stages/{before}"
+    assert hubspot.patch(path, {"metadata": {"probability": "1.0"}}).status_code == 200
+
+    def derived(record: dict[str, Any]) -> list[str]:
+        names = ("hs_is_closed", "hs_is_closed_won", "hs_deal_stage_probability")
+        path = f"/crm/v3/objects/deals/{record['id']}"
+        shown = hubspot.get(path, properties=",".join(names)).json()["properties"]
+        return [shown[name] for name in names]
+
+    assert derived(deal) == ["true", "true", "1.0"]
+    assert derived(other) == ["false", "false", "0.4"]

@@ -152,3 +152,30 @@ def test_products_are_records_like_others(hubspot: HubSpot) -> None:
         *("createdate", "description", "hs_lastmodifieddate", "hs_object_id", "name", "price")
     }
     assert hubspot.found("products", query="hw-1") == [product["id"]]
+
+
+def test_a_group_is_renamed_and_moved(hubspot: HubSpot) -> None:
+    body = {"name": "shipping", "label": "Shipping", "displayOrder": 7}
+    hubspot.post(f"{PROPERTIES}/groups", body)
+    renamed = hubspot.patch(f"{PROPERTIES}/groups/shipping", {"label": "Delivery"})
+    moved = hubspot.patch(f"{PROPERTIES}/groups/dealinformation", {"displayOrder": -1})
+
+    assert renamed.json() == {**body, "label": "Delivery", "archived": False}
+    assert hubspot.get(f"{PROPERTIES}/groups/shipping").json() == renamed.json()
+    assert moved.json()["displayOrder"] == -1
+    assert len(hubspot.get(f"{PROPERTIES}/groups").json()["results"]) == 2
+    for wrong in ({"label": " "}, {"displayOrder": "x"}, {"displayOrder": -2}, {"label": []}):
+        assert hubspot.patch(f"{PROPERTIES}/groups/shipping", wrong).status_code == 400
+    assert hubspot.patch(f"{PROPERTIES}/groups/nowhere", {}).status_code == 404
+
+
+def test_a_group_of_ones_own_is_archived_when_it_is_empty(hubspot: HubSpot) -> None:
+    path = f"{PROPERTIES}/groups/shipping"
+    hubspot.post(f"{PROPERTIES}/groups", {"name": "shipping", "label": "Shipping"})
+    hubspot.post(PROPERTIES, definition(groupName="shipping"))
+
+    assert hubspot.delete(path).status_code == 400
+    hubspot.delete(f"{PROPERTIES}/{definition()['name']}")
+    assert hubspot.delete(path).status_code == 204
+    assert hubspot.get(path).status_code == hubspot.delete(path).status_code == 404
+    assert hubspot.delete(f"{PROPERTIES}/groups/dealinformation").status_code == 400

@@ -22,7 +22,7 @@ def people(hubspot: HubSpot) -> dict[str, str]:
     """Create three contacts; return the first name of each id."""
     rows = [
         {"firstname": "Ada", "email": "ada@example.com", "city": "New York", "annualrevenue": "9"},
-        {"firstname": "bo", "email": "bo@home.org", "lifecyclestage": "lead"},
+        {"firstname": "bo", "email": "bo@home.org", "lifecyclestage": "customer"},
         {"firstname": "Cy", "email": "cy@example.com", "city": "Old York", "annualrevenue": "100"},
     ]
     return {hubspot.create("contacts", **row)["id"]: row["firstname"] for row in rows}
@@ -50,8 +50,8 @@ def people(hubspot: HubSpot) -> dict[str, str]:
         (where("city", "CONTAINS_TOKEN", "yo*"), "Ada Cy"),
         (where("city", "NOT_CONTAINS_TOKEN", "new"), "Cy"),
         (where("email", "CONTAINS_TOKEN", "*@example.com"), "Ada Cy"),
-        (where("lifecyclestage", "EQ", "lead"), "bo"),
-        (where("lifecyclestage", "EQ", "LEAD"), ""),
+        (where("lifecyclestage", "EQ", "customer"), "bo"),
+        (where("lifecyclestage", "EQ", "CUSTOMER"), ""),
         (where("lastmodifieddate", "GT", "1"), "Ada bo Cy"),
         (where("hs_lastmodifieddate", "GT", "1"), ""),
     ],

