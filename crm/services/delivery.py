@@ -60,6 +60,22 @@ def upsert_records(
     return outcome
 
 
+def archive_records(
+    client: HubSpotClient, object_type: ObjectType, rows: Sequence[PendingRecord]
+) -> dict[str, str]:
+    """Archive records; returns HubSpot's ids of those that it has, by key.
+
+    One that we know no id of may have been sent all the same, and its answer lost.
+    """
+    ids = {row.key: row.hs_object_id for row in rows if row.hs_object_id}
+    unknown = {_unique_value(object_type, row): row.key for row in rows if row.key not in ids}
+    found = hubspot_records.find_ids(client, object_type, [each for each in unknown if each])
+    ids |= {unknown[value]: record_id for value, record_id in found.items()}
+    if ids:
+        hubspot_records.archive(client, object_type, ids.values())
+    return ids
+
+
 def create_associations(
     client: HubSpotClient, association: AssociationType, pairs: Sequence[Pair]
 ) -> BatchOutcome[Pair, None]:
@@ -116,7 +132,7 @@ def _blame_the_portal(client: HubSpotClient, object_type: ObjectType) -> None:
 def _unique_value(object_type: ObjectType, row: PendingRecord) -> str:
     if object_type.id_property == CRM_UID:
         return str(row.uuid)
-    return row.properties[object_type.id_property] or ""
+    return row.properties.get(object_type.id_property) or ""
 
 
 def _update(

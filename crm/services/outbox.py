@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, Select, func, select, text, update
 from sqlalchemy.orm import aliased
 
 from crm.extensions import transaction
@@ -39,25 +39,51 @@ class PendingRecord:
         return str(self.uuid)
 
 
+_COLUMNS = (
+    Record.id,
+    Record.uuid,
+    Record.hs_object_id,
+    Record.properties,
+    Record.unsent,
+    Record.revision,
+)
+
+
 def list_pending_records(
     portal_id: int, object_type: ObjectType, after: int
 ) -> list[PendingRecord]:
     """The next rows of a type that wait, after the row with the id ``after``: a batch at most."""
-    columns = (
-        Record.id,
-        Record.uuid,
-        Record.hs_object_id,
-        Record.properties,
-        Record.unsent,
-        Record.revision,
-    )
-    statement = (
-        select(*columns)
+    return _list_pending(portal_id, object_type, after, Record.archived_at.is_(None))
+
+
+def list_pending_archived(
+    portal_id: int, object_type: ObjectType, after: int
+) -> list[PendingRecord]:
+    """The next rows that were archived here and may be live in HubSpot: a batch at most."""
+    return _list_pending(portal_id, object_type, after, Record.archived_at.is_not(None))
+
+
+def _list_pending(
+    portal_id: int, object_type: ObjectType, after: int, condition: ColumnElement[bool]
+) -> list[PendingRecord]:
+    return _select_pending(
+        select(*_COLUMNS)
         .where(Record.portal_id == portal_id, Record.object_type == object_type.name)
-        .where(Record.state == PENDING, Record.archived_at.is_(None), Record.id > after)
-        .order_by(Record.id)
+        .where(Record.id > after, condition)
         .limit(hubspot_records.BATCH)
     )
+
+
+def list_still_pending(rows: Sequence[PendingRecord]) -> list[PendingRecord]:
+    """Those rows, as they are by now, that still wait to be sent."""
+    ids = [row.id for row in rows]
+    return _select_pending(
+        select(*_COLUMNS).where(Record.id.in_(ids), Record.archived_at.is_(None))
+    )
+
+
+def _select_pending(statement: Select[*tuple[Any, ...]]) -> list[PendingRecord]:
+    statement = statement.where(Record.state == PENDING).order_by(Record.id)
     with transaction() as session:
         return [PendingRecord(*row) for row in session.execute(statement)]
 
@@ -151,6 +177,27 @@ def settle_records(
                     {"id": row.id, "revision": row.revision, "rejection": error.as_rejection()}
                 )
         session.execute(_REFUSED, {"refusals": orjson.dumps(refusals).decode()})
+
+
+_ARCHIVED = text("""
+    UPDATE records SET state = 'synced', rejection = NULL, hs_object_id = coalesce(
+        records.hs_object_id, CASE WHEN NOT EXISTS (
+            SELECT FROM records AS other WHERE other.portal_id = records.portal_id
+                AND other.object_type = records.object_type
+                AND other.hs_object_id = gone.hs_object_id) THEN gone.hs_object_id END)
+    FROM jsonb_to_recordset(CAST(:gone AS jsonb)) AS gone(
+        id bigint, revision bigint, hs_object_id text)
+    WHERE records.id = gone.id AND records.revision = gone.revision
+""")
+
+
+def settle_archived(rows: Sequence[PendingRecord], found: Mapping[str, str]) -> None:
+    """Write down that HubSpot has archived rows, whose ids it told by their keys."""
+    gone = [
+        {"id": row.id, "revision": row.revision, "hs_object_id": found.get(row.key)} for row in rows
+    ]
+    with transaction() as session:
+        session.execute(_ARCHIVED, {"gone": orjson.dumps(gone).decode()})
 
 
 _REFUSED_PAIRS = text("""

@@ -18,6 +18,7 @@ from crm.objects import ASSOCIATIONS, OBJECT_TYPES, AssociationType, ObjectType
 from crm.queue import enqueue_once, wait_for_enqueuers
 from crm.services import portals
 from crm.services.delivery import (
+    archive_records,
     create_associations,
     fitting,
     raise_what_may_pass,
@@ -26,11 +27,15 @@ from crm.services.delivery import (
 )
 from crm.services.outbox import (
     PendingRecord,
+    list_pending_archived,
     list_pending_pairs,
     list_pending_records,
+    list_still_pending,
+    settle_archived,
     settle_pairs,
     settle_records,
 )
+from crm.services.pull import refresh
 from crm.services.records import list_portals_with_unsent
 
 TASK = "push"
@@ -88,6 +93,8 @@ def _push_all(client: HubSpotClient, portal_id: int) -> None:
     """
     until = time.monotonic() + LONGEST_RUN
     batches = chain(
+        # First what goes: it may hold an e-mail that something else is to have.
+        *(_push_archived(client, portal_id, each) for each in OBJECT_TYPES.values()),
         *(_push_records(client, portal_id, each) for each in OBJECT_TYPES.values()),
         *(_push_associations(client, portal_id, each) for each in ASSOCIATIONS.values()),
     )
@@ -98,11 +105,27 @@ def _push_all(client: HubSpotClient, portal_id: int) -> None:
             return
 
 
+def _push_archived(
+    client: HubSpotClient, portal_id: int, object_type: ObjectType
+) -> Iterator[None]:
+    """Archive a batch for each step."""
+    after = 0
+    while rows := list_pending_archived(portal_id, object_type, after):
+        after = rows[-1].id
+        settle_archived(rows, archive_records(client, object_type, rows))
+        yield
+
+
 def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType) -> Iterator[None]:
     """Send a batch for each step."""
     after = 0
     while rows := fitting(list_pending_records(portal_id, object_type, after)):
         after = rows[-1].id
+        known_ids = [row.hs_object_id for row in rows if row.hs_object_id]
+        if known_ids:
+            # HubSpot takes any value. So see first what it has, and let the policies decide.
+            refresh(client, portal_id, object_type, known_ids)
+            rows = list_still_pending(rows)
         known = [row for row in rows if row.hs_object_id]
         new = [row for row in rows if not row.hs_object_id]
         if known:

@@ -110,9 +110,7 @@ def find_known_ids(portal_id: int, object_type: ObjectType, hs_ids: Iterable[str
 def list_portals_with_unsent() -> list[int]:
     """The portals for which there is something that push could send."""
     from_record, to_record = aliased(Record), aliased(Record)
-    unsent_record = exists().where(
-        Record.portal_id == Portal.id, Record.state == PENDING, Record.archived_at.is_(None)
-    )
+    unsent_record = exists().where(Record.portal_id == Portal.id, Record.state == PENDING)
     unsent_pair = exists().where(
         Association.portal_id == Portal.id,
         Association.state == PENDING,

@@ -194,11 +194,29 @@ def test_an_association_that_hubspot_refuses_is_rejected_alone(send, relay, hubs
     assert rejection["message"]
 
 
-def test_a_known_record_that_is_gone_from_hubspot_is_rejected(send, hubspot, portal_id):
+def test_a_record_that_was_archived_in_hubspot_meanwhile_is_archived_here_and_not_sent(
+    send, hubspot, portal_id
+):
     contact_id = write_contact(portal_id, "ada@example.com")
     other_id = write_contact(portal_id, "bob@example.com")
     send()
-    hubspot.delete(f"/crm/objects/2026-09/contacts/{row(contact_id).hs_object_id}")
+    hubspot.archive("contacts", row(contact_id).hs_object_id)
+    for email in ("ada@example.com", "bob@example.com"):
+        write_contact(portal_id, email, phone="2")
+
+    send()
+
+    assert (row(contact_id).state, row(contact_id).unsent) == ("synced", [])
+    assert row(contact_id).archived_at
+    assert row(other_id).state == "synced"
+
+
+def test_a_known_record_that_is_gone_from_hubspot_for_good_is_rejected(send, hubspot, portal_id):
+    contact_id = write_contact(portal_id, "ada@example.com")
+    other_id = write_contact(portal_id, "bob@example.com")
+    send()
+    purge = {"objectId": row(contact_id).hs_object_id}
+    assert hubspot.post("/crm/objects/2026-09/contacts/gdpr-delete", purge).status_code == 204
     for email in ("ada@example.com", "bob@example.com"):
         write_contact(portal_id, email, phone="2")
 
