@@ -102,7 +102,9 @@ class Settings:
     )
     hubspot_api_url: str = _setting(
         "https://api.hubapi.com",
-        parsers.String(validate=Regexp(r"https?://", error="must begin with https://")),
+        parsers.String(
+            validate=Regexp(r"https?://[^/?#\s@]+(/[^?#\s]*)?$", error="must be like https://host")
+        ),
     )
     hubspot_api_version: str = _setting(
         "2026-09",

@@ -119,6 +119,7 @@ MALFORMED = [
     ("DATABASE_URL", "db.example.com"),
     ("REDIS_URL", "localhost:6379"),
     ("HUBSPOT_API_URL", "api.hubapi.com"),
+    ("HUBSPOT_API_URL", "https://ada:hush@api.hubapi.com"),
     ("HUBSPOT_API_VERSION", "v4"),
     ("HUBSPOT_API_VERSION", "2026"),
     ("ENCRYPTION_KEYS", "k" * 44),

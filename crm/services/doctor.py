@@ -3,6 +3,7 @@
 It looks and changes nothing. Whatever goes wrong is a finding.
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,7 @@ _SKEW_TOO_LARGE = timedelta(minutes=4)
 _FEW_LEFT = 0.1
 _COME_BACK = "Try again; look at https://status.hubspot.com"
 _DAY = "day"
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _LIMITS = {
     "10 seconds": ("X-HubSpot-RateLimit-Remaining", "X-HubSpot-RateLimit-Max"),
     _DAY: ("X-HubSpot-RateLimit-Daily-Remaining", "X-HubSpot-RateLimit-Daily"),
@@ -189,7 +191,7 @@ def _check_limits(headers: Mapping[str, str]) -> Finding:
     told = {
         period: (int(headers[remaining]), int(headers[most]))
         for period, (remaining, most) in _LIMITS.items()
-        if headers.get(remaining, "").isdecimal() and headers.get(most, "").isdecimal()
+        if all(_NUMBER.fullmatch(headers.get(each, "")) for each in (remaining, most))
     }
     found = ", ".join(
         f"{left} of {most} calls for the {each}" for each, (left, most) in told.items()
