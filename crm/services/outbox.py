@@ -1,6 +1,6 @@
 """The outbox: the rows and pairs of the mirror that wait for HubSpot, and what became of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -153,12 +153,21 @@ _REFUSED = text("""
 
 
 def settle_records(
-    rows: Sequence[PendingRecord], outcome: BatchOutcome[str, HubSpotRecord]
+    rows: Sequence[PendingRecord],
+    outcome: BatchOutcome[str, HubSpotRecord],
+    mirrored: Collection[str],
 ) -> None:
-    """Write down what became of the rows; one that changed meanwhile stays pending."""
+    """Write down what became of the rows; one that changed meanwhile stays pending.
+
+    Args:
+        rows: as they were sent.
+        outcome: by their keys.
+        mirrored: the properties that are read again and again; what HubSpot answers beside them
+            would grow old in the mirror.
+    """
     # Two rows that HubSpot takes for one record: the first has it, the other is told so below.
     answers = {
-        outcome.done[row.key].id: _answer(row, outcome.done[row.key])
+        outcome.done[row.key].id: _answer(row, outcome.done[row.key], mirrored)
         for row in reversed(rows)
         if row.key in outcome.done
     }
@@ -233,12 +242,13 @@ def same_record(hs_object_id: str) -> HubSpotError:
     )
 
 
-def _answer(row: PendingRecord, record: HubSpotRecord) -> dict[str, Any]:
+def _answer(row: PendingRecord, record: HubSpotRecord, mirrored: Collection[str]) -> dict[str, Any]:
+    kept = row.properties.keys() | set(mirrored)
     return {
         "id": row.id,
         "revision": row.revision,
         "hs_object_id": record.id,
-        "properties": record.properties,
+        "properties": {name: value for name, value in record.properties.items() if name in kept},
         "created_at": record.created_at,
         "updated_at": record.updated_at,
     }

@@ -6,7 +6,7 @@ mended by doing it again. No transaction is open while HubSpot is being called.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 
 from crm.errors import ConfigError
@@ -37,6 +37,7 @@ from crm.services.outbox import (
 )
 from crm.services.pull import refresh
 from crm.services.records import list_portals_with_unsent
+from crm.services.schemas import list_mirrored
 
 TASK = "push"
 
@@ -118,7 +119,7 @@ def _push_archived(
 
 def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType) -> Iterator[None]:
     """Send a batch for each step."""
-    after = 0
+    after, mirrored = 0, list_mirrored(portal_id, object_type)
     while rows := fitting(list_pending_records(portal_id, object_type, after)):
         after = rows[-1].id
         known_ids = [row.hs_object_id for row in rows if row.hs_object_id]
@@ -129,14 +130,18 @@ def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType
         known = [row for row in rows if row.hs_object_id]
         new = [row for row in rows if not row.hs_object_id]
         if known:
-            _settle(known, update_records(client, object_type, known))
+            _settle(known, update_records(client, object_type, known), mirrored)
         if new:
-            _settle(new, upsert_records(client, portal_id, object_type, new))
+            _settle(new, upsert_records(client, portal_id, object_type, new), mirrored)
         yield
 
 
-def _settle(rows: Sequence[PendingRecord], outcome: BatchOutcome[str, HubSpotRecord]) -> None:
-    settle_records(rows, outcome)
+def _settle(
+    rows: Sequence[PendingRecord],
+    outcome: BatchOutcome[str, HubSpotRecord],
+    mirrored: Collection[str],
+) -> None:
+    settle_records(rows, outcome, mirrored)
     raise_what_may_pass(outcome)
 
 

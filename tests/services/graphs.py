@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from crm.extensions import transaction
 from crm.models import SYNCED, Record
-from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, OBJECT_TYPES, TICKETS
+from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
 from crm.services import records
 from crm.services.push import enqueue_push
 from crm.services.records import NewRecord
@@ -143,7 +143,7 @@ def differences(hubspot: HubSpot) -> list[str]:
         pairs = session.execute(text(_PAIRS)).all()
     found = [f"association {pair}" for pair in pairs if pair.state != SYNCED]
     for object_type in TYPES:
-        here = [each for each in rows if each.object_type == object_type]
+        here = [row for row in rows if row.object_type == object_type and not row.archived_at]
         found += _different_records(hubspot, object_type, here)
     for from_type, to_type in permutations(TYPES, 2):
         # The mirror has each pair once, HubSpot has it in both directions.
@@ -162,15 +162,14 @@ def differences(hubspot: HubSpot) -> list[str]:
 
 
 def _different_records(hubspot: HubSpot, object_type: str, rows: Sequence[Record]) -> Iterator[str]:
-    key = OBJECT_TYPES[object_type].id_property
-    names = {name for row in rows for name in row.properties} | {key}
+    names = {name for row in rows for name in row.properties}
     there = {each["id"]: each["properties"] for each in records_in(hubspot, object_type, *names)}
     here = {row.hs_object_id: row for row in rows}
     for each in there.keys() ^ here.keys():
         yield f"{object_type} {each}: only {'here' if each in here else 'there'}"
     for each in there.keys() & here.keys():
         row = here[each]
-        ours = row.properties if key == "email" else {**row.properties, key: str(row.uuid)}
+        ours = row.properties
         theirs = {name: there[each].get(name) for name in ours}
         # What was cleared is nothing there and perhaps an empty text here.
         differing = [name for name in ours if (ours[name] or None) != (theirs[name] or None)]
@@ -188,4 +187,5 @@ _PAIRS = """
     FROM associations
     JOIN records AS from_record ON from_record.id = from_id
     JOIN records AS to_record ON to_record.id = to_id
+    WHERE from_record.archived_at IS NULL AND to_record.archived_at IS NULL
 """
