@@ -269,7 +269,7 @@ def test_what_hubspot_made_of_our_values_stands_in_the_mirror(send, relay, porta
     def normalise(call):
         answer = call.pass_on()
         if call.is_for("/contacts/batch/upsert"):
-            answer.body["results"][0]["properties"] |= {"phone": "+1 2", "nul": "a\0b"}
+            answer.body["results"][0]["properties"] |= {"phone": "+1 2", "lastname": "a\0b"}
         return answer
 
     relay.handler = normalise
@@ -279,7 +279,7 @@ def test_what_hubspot_made_of_our_values_stands_in_the_mirror(send, relay, porta
 
     assert row(contact_id).state == "synced"
     assert row(contact_id).properties["phone"] == "+1 2"
-    assert row(contact_id).properties["nul"] == "ab"
+    assert row(contact_id).properties["lastname"] == "ab"
 
 
 def test_an_answer_with_another_id_moves_the_row_to_it(send, relay, hubspot, portal_id):
