@@ -4,16 +4,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import orjson
 import structlog
 from flask import current_app
-from sqlalchemy import insert
+from sqlalchemy import text
 
 from crm.config import Settings
 from crm.errors import TokenError
 from crm.extensions import transaction
 from crm.hubspot import signature
 from crm.hubspot.probe import Answered, probe
-from crm.models import WebhookEvent
+from crm.queue import enqueue_once
+from crm.services import inbox
 
 log = structlog.get_logger(__name__)
 
@@ -76,13 +78,38 @@ def deliver_to_ourselves(*, timestamp: int) -> Answered:
     return probe("POST", settings.webhook_url, headers=headers, body=body)
 
 
+# What is about none of our portals is not looked at, unless one has yet to tell its number.
+_STORE = text("""
+    WITH stored AS (
+        INSERT INTO inbox (hub_id, payload, processed_at, outcome)
+        SELECT hub_id, payload, CASE WHEN is_strange THEN now() END,
+            CASE WHEN is_strange THEN 'ignored' END
+        FROM (
+            SELECT payload, (payload ->> 'portalId')::bigint AS hub_id, number
+            FROM jsonb_array_elements(CAST(:events AS jsonb))
+                WITH ORDINALITY AS told(payload, number)
+        ) AS told
+        CROSS JOIN LATERAL (
+            SELECT NOT EXISTS (
+                SELECT FROM portals WHERE portals.hub_id = told.hub_id OR portals.hub_id IS NULL
+            ) AS is_strange
+        ) AS portal
+        ORDER BY number
+        RETURNING hub_id
+    )
+    SELECT id FROM portals WHERE hub_id IN (SELECT hub_id FROM stored) ORDER BY id
+""")
+
+
 def store_events(events: Sequence[Mapping[str, Any]]) -> None:
-    """Keep a delivery's events, all of them or none; each has the number of its ``portalId``."""
+    """Keep a delivery's events, all of them or none, and have them looked at.
+
+    Each has the number of its ``portalId``.
+    """
     if not events:
         return
     with transaction() as session:
-        session.execute(
-            insert(WebhookEvent),
-            [{"hub_id": each["portalId"], "payload": each} for each in events],
-        )
+        told = {"events": orjson.dumps(events).decode()}
+        for portal_id in session.scalars(_STORE, told).all():
+            enqueue_once(inbox.TASK, portal_id)
     log.info("webhook stored", events=len(events))
