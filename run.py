@@ -140,6 +140,7 @@ def _start_everything(running: ExitStack) -> list[Part]:
         port = str(settings.sandbox_port)
         start(
             *("sandbox", "crm.sandbox", "--port", port, "--state", state, "--demo"),
+            *("--webhook-url", settings.webhook_url),
             until=f"{settings.hubspot_api_url}/_sandbox/health",
         )
     start("worker", "flask", "--app", "crm", "worker")

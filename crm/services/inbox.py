@@ -56,6 +56,7 @@ KEPT = timedelta(days=30)
 """How long an event can be looked at and replayed after it was processed."""
 
 READ, GIVEN_UP = "read", "given up"
+OUTCOMES = (str(Verdict.KNOWN), READ, str(Verdict.PURGED), str(Verdict.IGNORED), GIVEN_UP)
 
 # They are about some records, or a type; of the portal as a whole they say nothing.
 _NARROW = (HubSpotScopeError, HubSpotRefusedError, HubSpotNotFoundError, HubSpotConflictError)

@@ -65,8 +65,12 @@ _UPDATE = text(f"""
                 THEN 'synced'
                 -- From a row that ended in this one.
                 WHEN state = 'synced' AND cardinality(news.unsent) > 0 THEN 'pending'
+                -- What was refused was refused of the record that has since become this one.
+                WHEN state = 'rejected' AND news.hs_object_id <> records.hs_object_id
+                THEN 'pending'
                 ELSE state END,
-            rejection = CASE WHEN cardinality(news.unsent) = 0 THEN NULL ELSE rejection END,
+            rejection = CASE WHEN cardinality(news.unsent) = 0
+                OR news.hs_object_id <> records.hs_object_id THEN NULL ELSE rejection END,
             revision = revision + CASE WHEN news.unsent IS NULL THEN 0 ELSE 1 END,
             hs_created_at = coalesce(news.created_at, hs_created_at),
             hs_modified_at = greatest(news.updated_at, hs_modified_at),

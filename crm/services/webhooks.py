@@ -1,23 +1,32 @@
-"""Webhooks: what HubSpot sends is verified, and stored before it is answered."""
+"""Webhooks: what HubSpot sends is verified, and stored before it is answered.
+
+What was stored can be listed, and looked at anew.
+"""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 import structlog
 from flask import current_app
-from sqlalchemy import text
+from sqlalchemy import false, func, or_, select, text, update
 
 from crm.config import Settings
 from crm.errors import TokenError
 from crm.extensions import transaction
 from crm.hubspot import signature
 from crm.hubspot.probe import Answered, probe
+from crm.models import Portal, WebhookEvent
 from crm.queue import enqueue_once
 from crm.services import inbox
 
 log = structlog.get_logger(__name__)
+
+WAITING = "waiting"
+STATES = (WAITING, *inbox.OUTCOMES)
 
 
 def check_signature(headers: Mapping[str, str], *, method: str, uri: str, body: bytes) -> None:
@@ -113,3 +122,59 @@ def store_events(events: Sequence[Mapping[str, Any]]) -> None:
         for portal_id in session.scalars(_STORE, told).all():
             enqueue_once(inbox.TASK, portal_id)
     log.info("webhook stored", events=len(events))
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event in the inbox."""
+
+    id: int
+    hub_id: int
+    payload: Mapping[str, Any]
+    received_at: datetime
+    attempts: int
+    outcome: str | None
+    """None while it waits."""
+
+
+def list_events(*, state: str | None = None, limit: int) -> list[StoredEvent]:
+    """The latest events, newest first.
+
+    Args:
+        state: only those that are ``waiting``, or came to this outcome.
+        limit: how many.
+    """
+    columns = (
+        *(WebhookEvent.id, WebhookEvent.hub_id, WebhookEvent.payload),
+        *(WebhookEvent.received_at, WebhookEvent.attempts, WebhookEvent.outcome),
+    )
+    statement = select(*columns).order_by(WebhookEvent.id.desc()).limit(limit)
+    if state == WAITING:
+        statement = statement.where(WebhookEvent.processed_at.is_(None))
+    elif state:
+        statement = statement.where(WebhookEvent.outcome == state)
+    with transaction() as session:
+        return [StoredEvent(*row) for row in session.execute(statement)]
+
+
+def replay(*, ids: Collection[int] = (), since: datetime | None = None) -> int:
+    """Have events looked at as if they had just come; returns how many there are.
+
+    Args:
+        ids: of events in the inbox.
+        since: all that were received from this time on.
+    """
+    is_wanted = or_(
+        WebhookEvent.id.in_(ids), false() if since is None else WebhookEvent.received_at >= since
+    )
+    with transaction() as session:
+        replayed = session.scalars(
+            update(WebhookEvent)
+            .where(is_wanted)
+            .values(processed_at=None, outcome=None, attempts=0, due_at=func.now())
+            .returning(WebhookEvent.hub_id)
+        ).all()
+        statement = select(Portal.id).where(Portal.hub_id.in_(set(replayed))).order_by(Portal.id)
+        for portal_id in session.scalars(statement).all():
+            enqueue_once(inbox.TASK, portal_id)
+    return len(replayed)
