@@ -4,7 +4,7 @@ The schedules are cron lines with seconds in the sixth field.
 """
 
 from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
-from crm.services import inbox, pipelines, push, sign_ins
+from crm.services import deliveries, inbox, pipelines, push, sign_ins
 
 
 @app.task(name=push.TASK)
@@ -20,7 +20,7 @@ def sweep_unsent(timestamp: int) -> None:
     push.sweep()
 
 
-@app.task(name=inbox.TASK)
+@app.task(name=deliveries.TASK)
 def read_inbox(key: int, failures: int = 0) -> None:
     """Act on what HubSpot told of a portal; ``key`` is the portal's id."""
     inbox.process(key, failures)

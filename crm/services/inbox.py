@@ -31,6 +31,7 @@ from crm.objects import OBJECT_TYPES, ObjectType
 from crm.queue import enqueue_once, wait_for_enqueuers
 from crm.services import portals, pull
 from crm.services.associating import list_associated_types, refresh_associations
+from crm.services.deliveries import TASK, unpack
 from crm.services.echoes import Verdict, judge
 from crm.services.notices import MERGE, PRIVACY_DELETION, RESTORE, Notice, Ref, read_notice
 from crm.services.privacy import purge_contacts
@@ -38,8 +39,6 @@ from crm.services.records import find_known_ids
 from crm.services.settling import archive_gone
 
 log = structlog.get_logger(__name__)
-
-TASK = "read_inbox"
 
 BATCH = 2000
 """Events that are looked at together."""
@@ -70,6 +69,7 @@ def process(portal_id: int, failures: int = 0) -> None:
         failures: how often in a row HubSpot could not be asked.
     """
     wait_for_enqueuers(TASK, portal_id)
+    unpack()
     until = time.monotonic() + LONGEST_RUN
     try:
         while events := _list_due(portal_id):
@@ -85,6 +85,7 @@ def process(portal_id: int, failures: int = 0) -> None:
 
 def sweep() -> None:
     """Enqueue a job for every portal with events that are due, whatever was lost."""
+    unpack()
     with transaction() as session:
         session.execute(_IGNORE_STRANGERS)
         waiting = session.scalars(_PORTALS_WITH_DUE).all()

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.objects import CONTACTS
+from crm.services.deliveries import unpack
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +61,7 @@ _STEPS = tuple(
 
 def purge_contacts(portal_id: int, ids: Collection[str]) -> None:
     """Delete contacts by HubSpot's ids, with their history, their accounts and what events say."""
+    unpack()
     keys = {"portal_id": portal_id, "object_type": CONTACTS.name}
     with transaction() as session:
         every_id = list(session.scalars(_IDS, {**keys, "ids": list(ids)}))

@@ -1,18 +1,14 @@
-"""Webhooks: what HubSpot sends is verified, and stored before it is answered.
-
-What was stored can be listed, and looked at anew.
-"""
+"""Webhooks: only what HubSpot signed is taken; what was taken can be listed and looked at anew."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
 import structlog
 from flask import current_app
-from sqlalchemy import false, func, or_, select, text, update
+from sqlalchemy import false, func, or_, select, update
 
 from crm.config import Settings
 from crm.errors import TokenError
@@ -22,6 +18,7 @@ from crm.hubspot.probe import Answered, probe
 from crm.models import Portal, WebhookEvent
 from crm.queue import enqueue_once
 from crm.services import inbox
+from crm.services.deliveries import TASK, unpack
 
 log = structlog.get_logger(__name__)
 
@@ -87,43 +84,6 @@ def deliver_to_ourselves(*, timestamp: int) -> Answered:
     return probe("POST", settings.webhook_url, headers=headers, body=body)
 
 
-# What is about none of our portals is not looked at, unless one has yet to tell its number.
-_STORE = text("""
-    WITH stored AS (
-        INSERT INTO inbox (hub_id, payload, processed_at, outcome)
-        SELECT hub_id, payload, CASE WHEN is_strange THEN now() END,
-            CASE WHEN is_strange THEN 'ignored' END
-        FROM (
-            SELECT payload, (payload ->> 'portalId')::bigint AS hub_id, number
-            FROM jsonb_array_elements(CAST(:events AS jsonb))
-                WITH ORDINALITY AS told(payload, number)
-        ) AS told
-        CROSS JOIN LATERAL (
-            SELECT NOT EXISTS (
-                SELECT FROM portals WHERE portals.hub_id = told.hub_id OR portals.hub_id IS NULL
-            ) AS is_strange
-        ) AS portal
-        ORDER BY number
-        RETURNING hub_id
-    )
-    SELECT id FROM portals WHERE hub_id IN (SELECT hub_id FROM stored) ORDER BY id
-""")
-
-
-def store_events(events: Sequence[Mapping[str, Any]]) -> None:
-    """Keep a delivery's events, all of them or none, and have them looked at.
-
-    Each has the number of its ``portalId``.
-    """
-    if not events:
-        return
-    with transaction() as session:
-        told = {"events": orjson.dumps(events).decode()}
-        for portal_id in session.scalars(_STORE, told).all():
-            enqueue_once(inbox.TASK, portal_id)
-    log.info("webhook stored", events=len(events))
-
-
 @dataclass(frozen=True)
 class StoredEvent:
     """An event in the inbox."""
@@ -148,6 +108,7 @@ def list_events(*, state: str | None = None, limit: int) -> list[StoredEvent]:
         *(WebhookEvent.id, WebhookEvent.hub_id, WebhookEvent.payload),
         *(WebhookEvent.received_at, WebhookEvent.attempts, WebhookEvent.outcome),
     )
+    unpack()
     statement = select(*columns).order_by(WebhookEvent.id.desc()).limit(limit)
     if state == WAITING:
         statement = statement.where(WebhookEvent.processed_at.is_(None))
@@ -164,6 +125,7 @@ def replay(*, ids: Collection[int] = (), since: datetime | None = None) -> int:
         ids: of events in the inbox.
         since: all that were received from this time on.
     """
+    unpack()
     is_wanted = or_(
         WebhookEvent.id.in_(ids), false() if since is None else WebhookEvent.received_at >= since
     )
@@ -176,5 +138,5 @@ def replay(*, ids: Collection[int] = (), since: datetime | None = None) -> int:
         ).all()
         statement = select(Portal.id).where(Portal.hub_id.in_(set(replayed))).order_by(Portal.id)
         for portal_id in session.scalars(statement).all():
-            enqueue_once(inbox.TASK, portal_id)
+            enqueue_once(TASK, portal_id)
     return len(replayed)

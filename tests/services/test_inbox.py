@@ -6,8 +6,8 @@ from sqlalchemy import text
 from crm.extensions import transaction
 from crm.sandbox import DEFAULT_PORTAL_ID
 from crm.services import inbox, records
+from crm.services.deliveries import TASK, store_events
 from crm.services.push import enqueue_push
-from crm.services.webhooks import store_events
 from tests.sandbox.client import OBJECTS
 from tests.services import graphs
 from tests.services.listening import event, let_pauses_pass, outcomes
@@ -253,7 +253,7 @@ def test_an_event_of_a_portal_that_is_not_ours_is_kept_and_ignored(set_up, tell)
     tell(event("contact.creation", "77", portalId=7))
 
     assert outcomes() == {("contact.creation", "ignored"): 1}
-    assert [each for each in graphs.jobs() if each.task_name == inbox.TASK] == []
+    assert [each for each in graphs.jobs() if each.task_name == TASK] == []
 
 
 def test_an_event_that_comes_before_the_portal_is_known_is_looked_at_later(
@@ -287,7 +287,7 @@ def test_the_job_of_a_delivery_waits_once_and_does_it(contact, hubspot, run_jobs
     hubspot.update("contacts", contact.hs_object_id, phone="2")
     for _ in range(3):
         store_events([event("contact.propertyChange", contact.hs_object_id, propertyName="phone")])
-    waiting = [each for each in graphs.jobs() if each.task_name == inbox.TASK]
+    waiting = [each for each in graphs.jobs() if each.task_name == TASK]
     run_jobs()
 
     assert len(waiting) == 1

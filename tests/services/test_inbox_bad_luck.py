@@ -11,9 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from crm.extensions import transaction
 from crm.objects import CONTACTS
 from crm.services import inbox, records
+from crm.services.deliveries import TASK, store_events
 from crm.services.push import enqueue_push
 from crm.services.schemas import list_mirrored
-from crm.services.webhooks import store_events
 from tests.hubspot.relay import Answer
 from tests.sandbox.client import OBJECTS
 from tests.services import graphs
@@ -359,7 +359,7 @@ def waiting():
     [job] = [
         each
         for each in graphs.jobs("task_name", "status", "args", "scheduled_at - now()")
-        if each.task_name == inbox.TASK
+        if each.task_name == TASK
     ]
     return job[3] / timedelta(seconds=1), job.args.get("failures", 0)
 

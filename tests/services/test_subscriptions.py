@@ -5,8 +5,9 @@ import pytest
 
 from crm.objects import OBJECT_TYPES
 from crm.services import inbox
+from crm.services.deliveries import store_events
 from crm.services.subscriptions import make_manifest
-from crm.services.webhooks import list_events, store_events
+from crm.services.webhooks import list_events
 from tests.services import graphs
 from tests.services.listening import event, outcomes
 
