@@ -142,6 +142,7 @@ def _start_everything(running: ExitStack) -> list[Part]:
         start(
             *("sandbox", "crm.sandbox", "--port", port, "--state", state, "--demo"),
             *(f"--redirect-uri={each}" for each in _callbacks(settings)),
+            *("--webhook-url", settings.webhook_url),
             until=f"{settings.hubspot_api_url}/_sandbox/health",
         )
     start("worker", "flask", "--app", "crm", "worker")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+import orjson
 import structlog
 from flask import Flask, current_app
 from flask.cli import AppGroup
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crm.errors import CRMError
 from crm.queue import run_worker
-from crm.services import accounts, api_keys, doctor, health, push
+from crm.services import accounts, api_keys, doctor, health, push, subscriptions, webhooks
 from crm.services.findings import Level
 from crm.services.forecast import Forecast, forecast
 from crm.services.portals import DEFAULT_ORGANIZATION, list_connected_portal_ids
@@ -59,6 +60,7 @@ users = _Group("users", help="People who sign in.")
 organizations = _Group("organizations", help="Tenants: each with its own users, keys and portal.")
 keys = _Group("keys", help="API keys of an organization's applications.")
 hubspot = _Group("hubspot", help="The connection to HubSpot.")
+webhooks_group = _Group("webhooks", help="What HubSpot told us, and what we ask to be told.")
 
 
 @users.command("create")
@@ -163,6 +165,44 @@ def _at(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
+@webhooks_group.command("list")
+@click.option("--state", type=click.Choice(webhooks.STATES), help="Only those in this state.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+def list_webhooks(state: str | None, limit: int) -> None:
+    """List the latest events that HubSpot sent, newest first."""
+    for each in webhooks.list_events(state=state, limit=limit):
+        told = each.payload.get("subscriptionType") or each.payload.get("eventType")
+        about = each.payload.get("objectId") or each.payload.get("fromObjectId") or ""
+        click.echo(
+            f"{each.id}  {each.received_at:%Y-%m-%d %H:%M:%S}  portal {each.hub_id}"
+            f"  {told} {about}  {each.outcome or webhooks.WAITING}"
+        )
+
+
+@webhooks_group.command("replay")
+@click.option("--id", "ids", type=int, multiple=True, help="An event's id; may be repeated.")
+@click.option(
+    "--since",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    help="All that were received since then, in UTC.",
+)
+def replay_webhooks(ids: tuple[int, ...], since: datetime | None) -> None:
+    """Look at events anew, whatever became of them."""
+    if not ids and since is None:
+        raise click.UsageError("Name events by --id, or all that came --since some time.")
+    count = webhooks.replay(ids=ids, since=since and since.replace(tzinfo=UTC))
+    click.echo(f"{count} events are looked at anew.")
+
+
+@webhooks_group.command("manifest")
+def print_manifest() -> None:
+    """Print webhooks-hsmeta.json for HubSpot's app: all that we need to be told.
+
+    It belongs to the app's project folder, as src/app/webhooks/webhooks-hsmeta.json.
+    """
+    click.echo(orjson.dumps(subscriptions.make_manifest(), option=orjson.OPT_INDENT_2))
+
+
 @click.command("worker", cls=_Command)
 def worker() -> None:
     """Work on background jobs until stopped: pushes to HubSpot, and what is scheduled."""
@@ -201,5 +241,5 @@ def check_health() -> None:
 
 def register_commands(app: Flask) -> None:
     """Give the app its commands."""
-    for command in (users, organizations, keys, hubspot, worker, check_health):
+    for command in (users, organizations, keys, hubspot, webhooks_group, worker, check_health):
         app.cli.add_command(command)

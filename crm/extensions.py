@@ -1,7 +1,7 @@
 """The Flask extensions, unbound until ``create_app`` binds them.
 
-And the two ways to the database: ``transaction`` for everything that writes, ``read`` for the few
-reads that nearly every request makes.
+And the ways to the database: ``transaction`` for everything that writes, ``read`` for the few reads
+that nearly every request makes, ``write_at_once`` for what HubSpot delivers.
 """
 
 import re
@@ -69,7 +69,49 @@ def transaction() -> Iterator[Session]:
 
 
 READS = "reads"
-"""The engine of ``read``: connections of its own, without transactions."""
+"""The engine of ``read`` and ``write_at_once``: connections that commit each message by itself."""
+
+
+def write_at_once(statements: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Do statements as one transaction of their own, with one message to Postgres.
+
+    For what must be durable within a millisecond or so. A connection that was lost is replaced
+    and all is done again, so it must be something that may be done twice.
+
+    Args:
+        statements: with semicolons between them; each sees what was committed before it began.
+        parameters: written ``%(name)s``.
+
+    Returns:
+        The rows of the last statement.
+    """
+    try:
+        return _write_once(statements, parameters)
+    except (OperationalError, InterfaceError):
+        db.engines[READS].dispose()
+        return _write_once(statements, parameters)
+
+
+def _write_once(statements: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    with _autocommitting() as connection:
+        cursor = connection.cursor()
+        cursor.execute(statements, parameters)
+        rows = [*cursor.fetchall()]
+        cursor.close()
+        return rows
+
+
+@contextmanager
+def _autocommitting() -> Iterator[Any]:
+    connection = db.engines[READS].raw_connection()
+    try:
+        yield connection
+    except (OperationalError, InterfaceError):
+        connection.invalidate()
+        raise
+    finally:
+        connection.close()
+
 
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 
@@ -91,8 +133,7 @@ def read(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]
 
 
 def _read_once(name: str, prepare: str, execute: str, values: list[Any]) -> list[tuple[Any, ...]]:
-    connection = db.engines[READS].raw_connection()
-    try:
+    with _autocommitting() as connection:
         cursor = connection.cursor()
         if name not in connection.info:
             cursor.execute(prepare)
@@ -100,13 +141,7 @@ def _read_once(name: str, prepare: str, execute: str, values: list[Any]) -> list
         cursor.execute(execute, values)
         rows = [*cursor.fetchall()]
         cursor.close()
-    except (OperationalError, InterfaceError):
-        connection.invalidate()
-        raise
-    else:
         return rows
-    finally:
-        connection.close()
 
 
 @lru_cache

@@ -4,7 +4,7 @@ The schedules are cron lines with seconds in the sixth field.
 """
 
 from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
-from crm.services import pipelines, push, sign_ins
+from crm.services import deliveries, inbox, pipelines, push, sign_ins
 
 
 @app.task(name=push.TASK)
@@ -18,6 +18,19 @@ def push_portal(key: int) -> None:
 def sweep_unsent(timestamp: int) -> None:
     """Find what waits for being sent although its job was lost."""
     push.sweep()
+
+
+@app.task(name=deliveries.TASK)
+def read_inbox(key: int, failures: int = 0) -> None:
+    """Act on what HubSpot told of a portal; ``key`` is the portal's id."""
+    inbox.process(key, failures)
+
+
+@app.periodic(cron="* * * * * 1-59/3")
+@app.task(name="sweep_inbox", queueing_lock="sweep_inbox")
+def sweep_inbox(timestamp: int) -> None:
+    """Find events that are due, because their time has come or their job was lost."""
+    inbox.sweep()
 
 
 @app.periodic(cron="* * * * * */5")
@@ -37,6 +50,7 @@ def refresh_pipelines(timestamp: int) -> None:
 @app.periodic(cron="17 3 * * * 0")
 @app.task(name="forget_the_old", queueing_lock="forget_the_old")
 def forget_the_old(timestamp: int) -> None:
-    """Delete what nobody needs any more: expired sign-ins, jobs that failed long ago."""
+    """Delete what nobody needs any more: sign-ins that ended, old events and failed jobs."""
     sign_ins.forget_ended()
+    inbox.forget_processed()
     forget_failed_jobs()

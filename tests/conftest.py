@@ -276,6 +276,7 @@ _EMPTY = """
     DELETE FROM pipeline_sets;
     DELETE FROM record_aliases;
     DELETE FROM sync_runs;
+    DELETE FROM deliveries;
     DELETE FROM inbox;
     DELETE FROM sign_ins;
     DELETE FROM api_keys;

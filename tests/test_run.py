@@ -15,6 +15,8 @@ import psutil
 import pytest
 import requests
 
+from crm.sandbox import DEFAULT_PORTAL_ID
+from run import DEMO_EMAIL, DEMO_PASSWORD
 from tests.conftest import PASSWORD, free_port, registration, wait_until
 
 # One after another on one worker: each of these starts a service of several processes.
@@ -271,6 +273,21 @@ def read_back(service, contact):
 
 def chosen(record, *names):
     return [record["properties"][name] for name in names]
+
+
+def test_a_change_that_a_person_makes_in_the_sandbox_is_seen_here_within_seconds(service):
+    contacts = f"{service.hubspot}/_sandbox/portals/{DEFAULT_PORTAL_ID}/objects/contacts"
+    made = requests.post(contacts, json={"properties": {"email": "mary@example.com"}}, timeout=10)
+    token = service.sign_in(DEMO_EMAIL, DEMO_PASSWORD)
+
+    def names():
+        return [each["firstname"] for each in service.contacts(token, q="mary@example.com")]
+
+    wait_until(lambda: names() == [None], 5)
+    changes = {"properties": {"firstname": "Mary"}}
+    requests.patch(f"{contacts}/{made.json()['id']}", json=changes, timeout=10)
+
+    wait_until(lambda: names() == ["Mary"], 5)
 
 
 def test_commands_beside_it_reach_the_same_service(checkout, service):

@@ -6,7 +6,7 @@ from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, guarded
 from crm.api.schemas.inputs import body_of
 from crm.api.schemas.webhooks import events_from
-from crm.services import webhooks
+from crm.services.deliveries import store_events
 
 bp = APIBlueprint("webhooks", __name__, description="Webhooks")
 
@@ -21,4 +21,4 @@ def receive_events() -> None:
 
     The body is HubSpot's: a JSON array of events.
     """
-    webhooks.store_events(events_from(body_of(request)))
+    store_events(events_from(body_of(request)))

@@ -2,7 +2,7 @@
 
 from crm.models.accounts import ApiKey, Organization, SignIn, User
 from crm.models.budgets import CallWindow, DayQuota
-from crm.models.inbox import WebhookEvent
+from crm.models.inbox import WebhookDelivery, WebhookEvent
 from crm.models.mirror import (
     PENDING,
     REJECTED,
@@ -39,5 +39,6 @@ __all__ = [
     "SignIn",
     "SyncRun",
     "User",
+    "WebhookDelivery",
     "WebhookEvent",
 ]

@@ -2,12 +2,23 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, text
+from sqlalchemy import TEXT, BigInteger, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.extensions import Base
 from crm.models.base import big_id, created_timestamp, timestamp
+
+
+class WebhookDelivery(Base):
+    """A delivery, for the moment until its events stand in the inbox."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[big_id]
+    body: Mapped[str] = mapped_column(TEXT)
+    """A JSON array of events, each of which has the number of its ``portalId``."""
+    received_at: Mapped[created_timestamp]
 
 
 class WebhookEvent(Base):

@@ -187,11 +187,12 @@ def _serve(server: SandboxServer, options: argparse.Namespace) -> None:
     if state:
         state.load()
     server.set_delivery(**dict(options.webhook_setting))
-    if options.webhook_url:
-        server.set_webhooks(options.webhook_url)
     for portal in server.sandbox.portals.values():
         if options.demo and portal.is_empty():
             fill_with_demo_data(portal)
+    # Only now: HubSpot tells nobody of what was there before they asked to be told.
+    if options.webhook_url:
+        server.set_webhooks(options.webhook_url)
     # The port comes first: a second sandbox by mistake shall not touch the first one's file.
     server.start()
     try:

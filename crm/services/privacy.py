@@ -7,18 +7,37 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.objects import CONTACTS
+from crm.services.deliveries import unpack
 
 log = structlog.get_logger(__name__)
 
-# By everything that the record was ever called: its id, and those that were merged into it.
-_IDS = text("""
-    SELECT hs_object_id FROM unnest(CAST(:ids AS text[])) AS hs_object_id
+_ABOUT_CONTACTS = """
+    (coalesce(payload ->> 'subscriptionType', payload ->> 'eventType') LIKE 'contact.%'
+        OR payload ->> 'objectTypeId' = '0-1')
+"""
+
+# By everything that the record was ever called: its id, and those that were merged into it, of
+# which an event may be the only one to tell.
+_IDS = text(f"""
+    WITH RECURSIVE merges AS (
+        SELECT payload ->> 'newObjectId' AS new_id, old_id
+        FROM inbox JOIN portals ON portals.hub_id = inbox.hub_id AND portals.id = :portal_id
+        CROSS JOIN LATERAL jsonb_array_elements_text(
+            jsonb_build_array(payload -> 'primaryObjectId') || coalesce(
+                payload -> 'mergedObjectIds', '[]')) AS old_id
+        WHERE payload ? 'newObjectId' AND {_ABOUT_CONTACTS}
+    ), ids AS (
+        SELECT hs_object_id FROM unnest(CAST(:ids AS text[])) AS hs_object_id
+        UNION
+        SELECT old_id FROM ids JOIN merges ON new_id = hs_object_id
+    )
+    SELECT hs_object_id FROM ids
     UNION
     SELECT aliases.hs_object_id FROM record_aliases AS aliases
     JOIN records ON records.id = aliases.record_id
+    JOIN ids ON ids.hs_object_id = records.hs_object_id
     WHERE records.portal_id = :portal_id AND records.object_type = :object_type
-        AND records.hs_object_id = ANY(:ids)
-""")
+""")  # noqa: S608 - our own
 
 _STEPS = tuple(
     text(each)
@@ -32,17 +51,17 @@ _STEPS = tuple(
             AND records.hs_object_id = ANY(:ids)""",
         """DELETE FROM records WHERE portal_id = :portal_id AND object_type = :object_type
             AND hs_object_id = ANY(:ids)""",
-        """UPDATE inbox SET payload = payload - 'propertyValue'
+        f"""UPDATE inbox SET payload = payload - 'propertyValue'
             FROM portals WHERE portals.id = :portal_id AND inbox.hub_id = portals.hub_id
             AND payload ? 'propertyValue' AND payload ->> 'objectId' = ANY(:ids)
-            AND (payload ->> 'subscriptionType' LIKE 'contact.%'
-                OR payload ->> 'objectTypeId' = '0-1')""",
+            AND {_ABOUT_CONTACTS}""",  # noqa: S608 - our own
     )
 )
 
 
 def purge_contacts(portal_id: int, ids: Collection[str]) -> None:
     """Delete contacts by HubSpot's ids, with their history, their accounts and what events say."""
+    unpack()
     keys = {"portal_id": portal_id, "object_type": CONTACTS.name}
     with transaction() as session:
         every_id = list(session.scalars(_IDS, {**keys, "ids": list(ids)}))

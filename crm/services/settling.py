@@ -1,6 +1,6 @@
 """Settling: writing into the mirror what HubSpot's records are, and who won which property."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from crm.extensions import transaction
 from crm.hubspot.answers import HubSpotRecord
 from crm.objects import ObjectType
 from crm.services.conflicts import Ruling
@@ -64,8 +65,12 @@ _UPDATE = text(f"""
                 THEN 'synced'
                 -- From a row that ended in this one.
                 WHEN state = 'synced' AND cardinality(news.unsent) > 0 THEN 'pending'
+                -- What was refused was refused of the record that has since become this one.
+                WHEN state = 'rejected' AND news.hs_object_id <> records.hs_object_id
+                THEN 'pending'
                 ELSE state END,
-            rejection = CASE WHEN cardinality(news.unsent) = 0 THEN NULL ELSE rejection END,
+            rejection = CASE WHEN cardinality(news.unsent) = 0
+                OR news.hs_object_id <> records.hs_object_id THEN NULL ELSE rejection END,
             revision = revision + CASE WHEN news.unsent IS NULL THEN 0 ELSE 1 END,
             hs_created_at = coalesce(news.created_at, hs_created_at),
             hs_modified_at = greatest(news.updated_at, hs_modified_at),
@@ -130,6 +135,36 @@ def release_emails(session: Session, robbed: Sequence[Row]) -> None:
     if robbed:
         log.info("e-mail is another contact's", record_ids=[row.id for row in robbed])
         session.execute(_RELEASE, {"ids": [row.id for row in robbed]})
+
+
+_ARCHIVE_GONE = text("""
+    UPDATE records SET archived_at = coalesce(archived_at, now()), state = 'synced',
+        rejection = NULL, unsent = '{}', drafts = '{}', revision = revision + 1, updated_at = now()
+    FROM (SELECT id, unsent AS lost FROM records
+        WHERE portal_id = :portal_id AND object_type = :object_type AND hs_object_id = ANY(:ids)
+            AND (archived_at IS NULL OR state <> 'synced')
+        FOR UPDATE) AS gone
+    WHERE records.id = gone.id
+    RETURNING records.id, lost
+""")
+
+
+def archive_gone(portal_id: int, object_type: ObjectType, ids: Collection[str]) -> int:
+    """Archive the rows of records that HubSpot has neither alive nor archived any more.
+
+    Returns:
+        How many rows were not archived.
+    """
+    keys = {"portal_id": portal_id, "object_type": object_type.name, "ids": list(ids)}
+    with transaction() as session:
+        gone = session.execute(_ARCHIVE_GONE, keys).all()
+        rulings = [
+            (row_id, Ruling(name, True, None, None, None, "gone from HubSpot"))
+            for row_id, lost in gone
+            for name in lost
+        ]
+        note_rulings(session, rulings)
+    return len(gone)
 
 
 _OVERRULE_OURS = text("""

@@ -1,21 +1,29 @@
-"""Webhooks: what HubSpot sends is verified, and stored before it is answered."""
+"""Webhooks: only what HubSpot signed is taken; what was taken can be listed and looked at anew."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
 from flask import current_app
-from sqlalchemy import insert
+from sqlalchemy import false, func, or_, select, update
 
 from crm.config import Settings
 from crm.errors import TokenError
 from crm.extensions import transaction
 from crm.hubspot import signature
 from crm.hubspot.probe import Answered, probe
-from crm.models import WebhookEvent
+from crm.models import Portal, WebhookEvent
+from crm.queue import enqueue_once
+from crm.services import inbox
+from crm.services.deliveries import TASK, unpack
 
 log = structlog.get_logger(__name__)
+
+WAITING = "waiting"
+STATES = (WAITING, *inbox.OUTCOMES)
 
 
 def check_signature(headers: Mapping[str, str], *, method: str, uri: str, body: bytes) -> None:
@@ -76,13 +84,59 @@ def deliver_to_ourselves(*, timestamp: int) -> Answered:
     return probe("POST", settings.webhook_url, headers=headers, body=body)
 
 
-def store_events(events: Sequence[Mapping[str, Any]]) -> None:
-    """Keep a delivery's events, all of them or none; each has the number of its ``portalId``."""
-    if not events:
-        return
+@dataclass(frozen=True)
+class StoredEvent:
+    """An event in the inbox."""
+
+    id: int
+    hub_id: int
+    payload: Mapping[str, Any]
+    received_at: datetime
+    attempts: int
+    outcome: str | None
+    """None while it waits."""
+
+
+def list_events(*, state: str | None = None, limit: int) -> list[StoredEvent]:
+    """The latest events, newest first.
+
+    Args:
+        state: only those that are ``waiting``, or came to this outcome.
+        limit: how many.
+    """
+    columns = (
+        *(WebhookEvent.id, WebhookEvent.hub_id, WebhookEvent.payload),
+        *(WebhookEvent.received_at, WebhookEvent.attempts, WebhookEvent.outcome),
+    )
+    unpack()
+    statement = select(*columns).order_by(WebhookEvent.id.desc()).limit(limit)
+    if state == WAITING:
+        statement = statement.where(WebhookEvent.processed_at.is_(None))
+    elif state:
+        statement = statement.where(WebhookEvent.outcome == state)
     with transaction() as session:
-        session.execute(
-            insert(WebhookEvent),
-            [{"hub_id": each["portalId"], "payload": each} for each in events],
-        )
-    log.info("webhook stored", events=len(events))
+        return [StoredEvent(*row) for row in session.execute(statement)]
+
+
+def replay(*, ids: Collection[int] = (), since: datetime | None = None) -> int:
+    """Have events looked at as if they had just come; returns how many there are.
+
+    Args:
+        ids: of events in the inbox.
+        since: all that were received from this time on.
+    """
+    unpack()
+    is_wanted = or_(
+        WebhookEvent.id.in_(ids), false() if since is None else WebhookEvent.received_at >= since
+    )
+    with transaction() as session:
+        replayed = session.scalars(
+            update(WebhookEvent)
+            .where(is_wanted)
+            .values(processed_at=None, outcome=None, attempts=0, due_at=func.now())
+            .returning(WebhookEvent.hub_id)
+        ).all()
+        statement = select(Portal.id).where(Portal.hub_id.in_(set(replayed))).order_by(Portal.id)
+        for portal_id in session.scalars(statement).all():
+            enqueue_once(TASK, portal_id)
+    return len(replayed)

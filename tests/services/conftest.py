@@ -1,17 +1,19 @@
 """Services against a real Postgres and the sandbox; ``relay`` stands between when it must."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from crm.hubspot import retries
-from crm.sandbox import SandboxServer
+from crm.sandbox import DEFAULT_APP, SandboxServer
+from crm.sandbox.delivery_settings import DeliverySettings
 from crm.services.push import push
 from tests.hubspot.relay import Relay
 from tests.sandbox.client import HubSpot
+from tests.services.listening import Ear, served
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,23 @@ def relay(change_settings: Callable[..., None], sandbox: SandboxServer) -> Itera
     with Relay(sandbox.url) as relay:
         change_settings(hubspot_api_url=relay.url)
         yield relay
+
+
+@pytest.fixture
+def ear(
+    app: Flask,
+    portal_id: int,
+    sandbox: SandboxServer,
+    change_settings: Callable[..., None],
+    set_up: None,
+) -> Iterator[Ear]:
+    """The sandbox's webhooks, signed, come to the service over HTTP."""
+    change_settings(hubspot_client_secret=DEFAULT_APP.client_secret)
+    with served(app) as url:
+        sandbox.set_webhooks(f"{url}/webhooks/hubspot")
+        yield Ear(sandbox, portal_id)
+        sandbox.set_webhooks(None)
+        sandbox.set_delivery(**asdict(DeliverySettings()))
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from sqlalchemy import text
 from crm.extensions import transaction
 from crm.objects import CONTACTS
 from crm.services import portals, pull
+from crm.services.deliveries import store_events
 from crm.services.privacy import purge_contacts
-from crm.services.webhooks import store_events
 from tests.services import graphs
 
 EMAIL = "ada@personal.example"

@@ -1,0 +1,82 @@
+"""Deliveries: kept as they come, and their events put into the inbox a moment later.
+
+Storing a hundred events takes many times as long as storing the text that holds them, and HubSpot
+waits for an answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import text
+
+from crm.extensions import transaction, write_at_once
+from crm.queue import enqueue_once
+
+log = structlog.get_logger(__name__)
+
+TASK = "read_inbox"
+
+# As ``enqueue_once`` does, in its order: a waiting job sees what was stored under this lock. Where
+# none is waiting, one is enqueued right after; in a crash between, the sweep does it.
+_STORE = f"""
+    INSERT INTO deliveries (body) VALUES (%(body)s);
+    SELECT pg_advisory_xact_lock_shared(hashtextextended('{TASK}:' || id, 0))
+    FROM portals WHERE hub_id = ANY(%(hub_ids)s) ORDER BY id;
+    SELECT id FROM portals WHERE hub_id = ANY(%(hub_ids)s) AND NOT EXISTS (
+        SELECT FROM procrastinate_jobs
+        WHERE queueing_lock = '{TASK}:' || portals.id AND status = 'todo')
+"""  # noqa: S608 - our own
+
+
+def store_events(events: Sequence[Mapping[str, Any]]) -> None:
+    """Keep a delivery's events, all of them or none, and have them looked at.
+
+    Each has the number of its ``portalId``.
+    """
+    if not events:
+        return
+    told = {
+        "body": orjson.dumps(events).decode(),
+        "hub_ids": list({each["portalId"] for each in events}),
+    }
+    for (portal_id,) in write_at_once(_STORE, told):
+        with transaction():
+            enqueue_once(TASK, portal_id)
+    log.info("webhook stored", events=len(events))
+
+
+_DELIVERIES = 100
+"""That are unpacked in one transaction."""
+
+# What is about none of our portals is not looked at, unless one has yet to tell its number.
+_UNPACK = text("""
+    WITH unpacked AS (
+        DELETE FROM deliveries WHERE id IN (
+            SELECT id FROM deliveries ORDER BY id LIMIT :deliveries FOR UPDATE)
+        RETURNING id, body, received_at
+    ), stored AS (
+        INSERT INTO inbox (hub_id, payload, received_at, processed_at, outcome)
+        SELECT hub_id, payload, received_at, CASE WHEN is_strange THEN now() END,
+            CASE WHEN is_strange THEN 'ignored' END
+        FROM unpacked
+        CROSS JOIN LATERAL jsonb_array_elements(CAST(body AS jsonb))
+            WITH ORDINALITY AS told(payload, number)
+        CROSS JOIN LATERAL (SELECT (payload ->> 'portalId')::bigint AS hub_id) AS event
+        CROSS JOIN LATERAL (
+            SELECT NOT EXISTS (SELECT FROM portals
+                WHERE portals.hub_id = event.hub_id OR portals.hub_id IS NULL) AS is_strange
+        ) AS portal
+        ORDER BY unpacked.id, number
+    )
+    SELECT count(*) FROM unpacked
+""")
+
+
+def unpack() -> None:
+    """Put the events of all deliveries into the inbox, in the order in which they came."""
+    unpacked = None
+    while unpacked != 0:
+        with transaction() as session:
+            unpacked = session.scalar(_UNPACK, {"deliveries": _DELIVERIES})
