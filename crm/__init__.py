@@ -11,7 +11,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import crm.tasks  # noqa: F401 - registers the tasks with the queue
 from crm import models  # noqa: F401 - registers the tables
-from crm.api import auth, contacts, guards, limits, operations, pipelines, reading, webhooks
+from crm.api import (
+    auth,
+    contacts,
+    customer_reads,
+    dev_tokens,
+    guards,
+    limits,
+    operations,
+    pipelines,
+    reading,
+    rejections,
+    webhooks,
+)
 from crm.api.blueprints import SECURITY_SCHEMES
 from crm.api.errors import register_errors
 from crm.cli import register_commands
@@ -73,6 +85,8 @@ def _register(app: Flask) -> None:
     api.init_app(app)
     register_errors(app)
     for module in (auth, contacts, pipelines, webhooks, operations):
+        api.register_blueprint(module.bp)
+    for module in (customer_reads, rejections, dev_tokens):
         api.register_blueprint(module.bp)
     for blueprint in reading.blueprints:
         api.register_blueprint(blueprint)

@@ -11,9 +11,10 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 
+from crm.cli_rejected import rejected
 from crm.errors import CRMError
 from crm.queue import run_worker
-from crm.services import accounts, api_keys, doctor, health, push
+from crm.services import accounts, api_keys, doctor, health, push, sign_ins
 from crm.services.findings import Level
 from crm.services.portals import DEFAULT_ORGANIZATION
 
@@ -56,7 +57,10 @@ class _Command(click.Command):
 users = _Group("users", help="People who sign in.")
 organizations = _Group("organizations", help="Tenants: each with its own users, keys and portal.")
 keys = _Group("keys", help="API keys of an organization's applications.")
+tokens = _Group("tokens", help="Access tokens without a password.")
 hubspot = _Group("hubspot", help="The connection to HubSpot.")
+sync = _Group("sync", help="The mirror and HubSpot.")
+sync.add_command(rejected)
 
 
 @users.command("create")
@@ -110,6 +114,14 @@ def revoke_key(prefix: str) -> None:
     click.echo("The key is refused from now on.")
 
 
+@tokens.command("create")
+@click.option("--role", type=click.Choice(accounts.ROLES), required=True)
+@_organization
+def create_token(role: str, organization: str) -> None:
+    """Print an access token that lasts an hour, for trying things out."""
+    click.echo(sign_ins.create_token(role=role, organization=organization))
+
+
 @hubspot.command("doctor")
 def examine() -> None:
     """Check everything between HubSpot and us; exit with 1 if something is wrong."""
@@ -160,5 +172,5 @@ def check_health() -> None:
 
 def register_commands(app: Flask) -> None:
     """Give the app its commands."""
-    for command in (users, organizations, keys, hubspot, worker, check_health):
+    for command in (users, organizations, keys, tokens, hubspot, sync, worker, check_health):
         app.cli.add_command(command)

@@ -120,15 +120,20 @@ def identify(portal_id: int, object_type: ObjectType, record_id: str) -> dict[st
     Raises:
         NotFoundError: no record could be called so.
     """
-    is_uuid = bool(_UUID.fullmatch(record_id))
-    if not is_uuid and not _HUBSPOT_ID.fullmatch(record_id):
+    by_uuid = is_uuid(record_id)
+    if not by_uuid and not _HUBSPOT_ID.fullmatch(record_id):
         raise NotFoundError
     return {
         "portal_id": portal_id,
         "object_type": object_type.name,
-        "hubspot_id": None if is_uuid else record_id,
-        "uuid": record_id if is_uuid else None,
+        "hubspot_id": None if by_uuid else record_id,
+        "uuid": record_id if by_uuid else None,
     }
+
+
+def is_uuid(given: str) -> bool:
+    """Whether a text is a uuid in the form in which answers give it."""
+    return bool(_UUID.fullmatch(given))
 
 
 IDENTIFIED = """(
