@@ -77,6 +77,12 @@ class Record(Base):
             postgresql_where=text("state = 'pending'"),
         ),
         Index(
+            "ix_records_rejected",
+            "portal_id",
+            "id",
+            postgresql_where=text("state = 'rejected'"),
+        ),
+        Index(
             "ix_records_created",
             "portal_id",
             "object_type",
@@ -194,6 +200,12 @@ class Association(Base):
             "type_id",
             "id",
             postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_associations_rejected",
+            "portal_id",
+            "id",
+            postgresql_where=text("state = 'rejected'"),
         ),
     )
 
