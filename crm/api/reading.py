@@ -52,6 +52,8 @@ def add_reading(bp: APIBlueprint, object_type: ObjectType) -> None:
             f'{{"data":{found.item},"message":"{message}"}}', content_type="application/json"
         )
         response.set_etag(found.etag)
+        # Kept by nobody but the caller, and not without asking.
+        response.cache_control.private = response.cache_control.no_cache = True
         if found.is_settled:
             response.make_conditional(request)
         return response

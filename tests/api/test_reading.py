@@ -270,6 +270,7 @@ def test_a_version_that_is_known_is_not_sent_again(client, make, make_key):
     other = client.get("/deals/1", headers=headers | {"If-None-Match": '"0-0"'})
 
     assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
+    assert again.headers["Cache-Control"] == "private, no-cache"
     assert other.status_code == 200
 
 

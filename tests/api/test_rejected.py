@@ -124,6 +124,7 @@ def test_what_hubspot_said_stands_beside_the_field(write_deal, listed):
     assert "nowhere" in found["rejection"]["fields"]["dealstage"]
     assert found["rejection"]["category"] == "VALIDATION_ERROR"
     assert "nowhere" in found["rejection"]["message"]
+    assert found["rejection"]["correlation_id"]
 
 
 def test_only_what_was_sent_is_shown_of_a_record_that_hubspot_has(refused_update, listed):
@@ -141,6 +142,11 @@ def test_a_corrected_change_reaches_hubspot(write_deal, call, run_jobs, hubspot,
     assert there["properties"]["dealstage"] == "closedwon"
     assert row(uuid)["state"] == "synced"
     assert listed() == []
+
+
+def test_a_change_is_sent_again_as_it_is_without_a_body(refused_update, call):
+    assert call("POST", f"/{refused_update}/resend").status_code == 200
+    assert row(refused_update)["state"] == "pending"
 
 
 def test_a_wire_name_corrects_the_property_behind_it(make_contact, call, portal_id):
