@@ -11,7 +11,19 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import crm.tasks  # noqa: F401 - registers the tasks with the queue
 from crm import models  # noqa: F401 - registers the tables
-from crm.api import auth, contacts, guards, limits, operations, pipelines, webhooks
+from crm.api import (
+    auth,
+    contacts,
+    customer_reads,
+    dev_tokens,
+    guards,
+    limits,
+    operations,
+    pipelines,
+    reading,
+    rejections,
+    webhooks,
+)
 from crm.api.blueprints import SECURITY_SCHEMES
 from crm.api.errors import register_errors
 from crm.cli import register_commands
@@ -74,6 +86,10 @@ def _register(app: Flask) -> None:
     register_errors(app)
     for module in (auth, contacts, pipelines, webhooks, operations):
         api.register_blueprint(module.bp)
+    for module in (customer_reads, rejections, dev_tokens):
+        api.register_blueprint(module.bp)
+    for blueprint in reading.blueprints:
+        api.register_blueprint(blueprint)
     # Without the online validator, the only outside host that the page would ask.
     swagger_ui = get_swaggerui_blueprint("/docs", "/openapi.json", {"validatorUrl": "none"})
     app.register_blueprint(swagger_ui)

@@ -13,9 +13,10 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 
+from crm.cli_rejected import rejected
 from crm.errors import CRMError
 from crm.queue import run_worker
-from crm.services import accounts, api_keys, doctor, health, push, subscriptions, webhooks
+from crm.services import accounts, api_keys, doctor, health, push, sign_ins, subscriptions, webhooks
 from crm.services.findings import Level
 from crm.services.forecast import Forecast, forecast
 from crm.services.portals import DEFAULT_ORGANIZATION, list_connected_portal_ids
@@ -59,8 +60,11 @@ class _Command(click.Command):
 users = _Group("users", help="People who sign in.")
 organizations = _Group("organizations", help="Tenants: each with its own users, keys and portal.")
 keys = _Group("keys", help="API keys of an organization's applications.")
+tokens = _Group("tokens", help="Access tokens without a password.")
 hubspot = _Group("hubspot", help="The connection to HubSpot.")
 webhooks_group = _Group("webhooks", help="What HubSpot told us, and what we ask to be told.")
+sync = _Group("sync", help="The mirror and HubSpot.")
+sync.add_command(rejected)
 
 
 @users.command("create")
@@ -112,6 +116,14 @@ def revoke_key(prefix: str) -> None:
     """Refuse the key that begins with PREFIX from now on."""
     api_keys.revoke_key(prefix)
     click.echo("The key is refused from now on.")
+
+
+@tokens.command("create")
+@click.option("--role", type=click.Choice(accounts.ROLES), required=True)
+@_organization
+def create_token(role: str, organization: str) -> None:
+    """Print an access token that lasts an hour, for trying things out."""
+    click.echo(sign_ins.create_token(role=role, organization=organization))
 
 
 @hubspot.command("doctor")
@@ -241,5 +253,16 @@ def check_health() -> None:
 
 def register_commands(app: Flask) -> None:
     """Give the app its commands."""
-    for command in (users, organizations, keys, hubspot, webhooks_group, worker, check_health):
+    groups = (
+        users,
+        organizations,
+        keys,
+        tokens,
+        hubspot,
+        webhooks_group,
+        sync,
+        worker,
+        check_health,
+    )
+    for command in groups:
         app.cli.add_command(command)

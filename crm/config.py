@@ -126,6 +126,7 @@ class Settings:
     )
     registration: str = _setting("open", parsers.String(validate=OneOf(("open", "closed"))))
     contacts_visible_to_users: str = _setting("all", parsers.String(validate=OneOf(("all", "own"))))
+    dev_tokens: bool = _setting(False, parsers.Boolean())
     rate_limit: str = _setting("1000 per 1 minute", parsers.String(validate=_rate))
     rate_limit_sign_in: str = _setting("10 per 1 minute", parsers.String(validate=_rate))
     trusted_proxies: int = _setting(0, parsers.Integer(validate=Range(min=0, max=10)))
@@ -274,6 +275,10 @@ def _refuse_unsafe_production(settings: Settings) -> None:
             raise ConfigError(
                 f"{name.upper()} is too short or well known; `make secrets` writes fresh ones"
             )
+    if settings.dev_tokens:
+        raise ConfigError(
+            "DEV_TOKENS is set; it makes whoever asks an admin, so remove it in production"
+        )
     if settings.web_concurrency > 1 and not settings.redis_url:
         raise ConfigError(
             "REDIS_URL is not set; several web processes (WEB_CONCURRENCY) share limits through it"

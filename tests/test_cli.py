@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy import select
 
 from crm.config import PROJECT
+from crm.extensions import transaction
+from crm.models import Record
 from tests.conftest import PASSWORD, free_port
 
 
@@ -82,6 +85,67 @@ def test_keys_are_listed_by_how_they_begin_and_never_whole(run):
     assert first not in out
 
 
+@pytest.mark.parametrize("role", ["admin", "user"])
+def test_a_printed_token_is_of_the_role_and_the_organization(run, client, role):
+    run("organizations", "create", "Other")
+
+    for organization in ("Default", "Other"):
+        code, out, _ = run("tokens", "create", "--role", role, "--organization", organization)
+        headers = {"Authorization": f"Bearer {out.strip()}"}
+        me = client.get("/me", headers=headers).json["data"]
+        assert (code, me["role"], me["organization"]) == (0, role, organization)
+
+
+def test_refused_changes_are_listed_corrected_sent_again_and_dropped(run, portal_id):
+    first, second = (refuse(portal_id, f"{name}@example.com") for name in ("ada", "eve"))
+
+    _, listed, _ = run("sync", "rejected", "list")
+    _, corrected, _ = run("sync", "rejected", "resend", first, "--set", "phone=5")
+    _, dropped, _ = run("sync", "rejected", "drop", second)
+    _, left, _ = run("sync", "rejected", "list")
+
+    assert f"{first}  contacts  Not valid\n      phone = 'x': No phone" in listed
+    assert listed.count("Not valid") == 2
+    assert (corrected, dropped, left) == ("1 will be sent again.\n", "1 dropped.\n", "")
+    with transaction() as session:
+        rows = session.scalars(select(Record)).all()
+        assert [(row.state, row.properties["phone"]) for row in rows] == [("pending", "5")]
+
+
+def test_all_refused_changes_of_a_type_are_sent_again(run, portal_id):
+    for name in ("ada", "eve"):
+        refuse(portal_id, f"{name}@example.com")
+
+    outs = [
+        run("sync", "rejected", "resend", "--all", "--type", name)[1]
+        for name in ("deals", "contacts")
+    ]
+
+    assert outs == ["0 will be sent again.\n", "2 will be sent again.\n"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("x", "--all"), ("x", "y", "--set", "a=b"), ("x", "--set", "a")]
+)
+def test_what_to_send_again_must_be_said_clearly(run, arguments):
+    assert run("sync", "rejected", "resend", *arguments)[0] == 2
+
+
+def refuse(portal_id, email):
+    with transaction() as session:
+        record = Record(
+            portal_id=portal_id,
+            object_type="contacts",
+            properties={"email": email, "phone": "x"},
+            unsent=["email", "phone"],
+            state="rejected",
+            rejection={"message": "Not valid", "errors": {"phone": "No phone"}},
+        )
+        session.add(record)
+        session.flush()
+        return str(record.uuid)
+
+
 def test_health_says_what_is_up_and_fails_without_a_worker(run):
     code, out, _ = run("health")
 
@@ -104,6 +168,9 @@ PROBLEMS = [
     (("organizations", "create", " "), "An organization needs a name"),
     (("keys", "create", "x", "--organization", "None"), "There is no organization None"),
     (("keys", "revoke", "crm_12345678"), "No key in force begins with crm_12345678"),
+    (("tokens", "create", "--role", "user", "--organization", "None"), "There is no organization"),
+    (("sync", "rejected", "drop", "x"), "No refused change is called 'x'"),
+    (("sync", "rejected", "list", "--organization", "None"), "There is no organization None"),
     (("keys", "revoke", ""), "No key in force begins with"),
 ]
 

@@ -137,6 +137,7 @@ MALFORMED = [
     ("RATE_LIMIT_SIGN_IN", "ten per minute"),
     ("TRUSTED_PROXIES", "all"),
     ("LOG_LEVEL", "verbose"),
+    ("DEV_TOKENS", "maybe"),
 ]
 
 
@@ -175,6 +176,7 @@ UNSAFE = [
     ({"JWT_SECRET_KEY": "your-Secret-Key-" * 3}, "JWT_SECRET_KEY"),
     ({"DATABASE_URL": ""}, "DATABASE_URL"),
     ({"WEB_CONCURRENCY": "2"}, "REDIS_URL"),
+    ({"DEV_TOKENS": "1"}, "DEV_TOKENS"),
     (OAUTH | {"ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS"),
     ({"PUBLIC_URL": "http://crm.example.com"}, "PUBLIC_URL"),
 ]

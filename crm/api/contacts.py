@@ -9,7 +9,8 @@ from crm.api.guards import Guard, current_caller, guarded
 from crm.api.pages import page_response
 from crm.api.schemas.contacts import ContactPageSchema, ContactQueryInput
 from crm.services import contacts
-from crm.services.contacts import FILTERS, ContactQuery
+from crm.services.contacts import FILTERS
+from crm.services.listing import ListQuery
 
 bp = APIBlueprint("contacts", __name__, url_prefix="/contacts", description="Contacts")
 
@@ -24,12 +25,12 @@ def list_contacts(given: dict[str, Any]) -> Response:
     caller = current_caller()
     page = contacts.list_contacts(
         caller.portal_id,
-        ContactQuery(filters=filters, **given),
+        ListQuery(filters=filters, **given),
         only_contact_id=caller.only_contact_id,
     )
     return page_response(
         name="contacts",
-        items=page.contacts,
+        items=page.items,
         next_after=page.next_after,
         message="Contacts retrieved successfully",
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -144,7 +145,10 @@ def batch_from(body: Any) -> BatchAnswer:
         raise HubSpotError("HubSpot answered a batch without results")
     return BatchAnswer(
         results=body["results"],
-        errors=[_row_error(each) for each in _objects(body.get("errors"))],
+        errors=[
+            _row_error(each, _value(body.get("correlationId")))
+            for each in _objects(body.get("errors"))
+        ],
     )
 
 
@@ -157,7 +161,7 @@ def json_from(answer: Answer) -> Any:
     if not answer.content:
         return None
     try:
-        return orjson.loads(answer.content)
+        body = orjson.loads(answer.content)
     except orjson.JSONDecodeError as error:
         unreadable = HubSpotUnavailableError(
             "HubSpot's answer was cut off or not JSON",
@@ -165,6 +169,10 @@ def json_from(answer: Answer) -> Any:
         )
         unreadable.met = NOT_JSON
         raise unreadable from error
+    if answer.status == HTTPStatus.MULTI_STATUS and isinstance(body, dict):
+        # The errors of single rows have none of their own.
+        body.setdefault("correlationId", answer.headers.get(_CORRELATION_ID))
+    return body
 
 
 def error_from(answer: Answer) -> HubSpotError:
@@ -190,9 +198,9 @@ def error_from(answer: Answer) -> HubSpotError:
     return error
 
 
-def _row_error(body: Mapping[str, Any]) -> HubSpotError:
+def _row_error(body: Mapping[str, Any], correlation_id: str | None) -> HubSpotError:
     error_class = _BY_CATEGORY.get(str(body.get("category")), HubSpotRefusedError)
-    error = _error(error_class, body, None)
+    error = _error(error_class, body, correlation_id)
     error.trace_ids = error.context.get("objectWriteTraceId", ())
     error.ids = error.context.get("ids") or error.context.get("id", ())
     return error

@@ -37,7 +37,7 @@ _SEARCHED = (
 _SEARCH = (
     "to_tsvector('simple'::regconfig, translate("
     + " || ' ' || ".join(f"coalesce(properties ->> '{each}', '')" for each in _SEARCHED)
-    # Punctuation splits words here as it does in a query (services.contacts): an e-mail address
+    # Punctuation splits words here as it does in a query (services.listing): an e-mail address
     # or a phone number is found by each of its parts, and a phone number also as one.
     + ", '@.,-_+()/:;&<>', '              ')"
     " || ' ' || regexp_replace(coalesce(properties ->> 'phone', ''), '[^0-9]', '', 'g'))"
@@ -75,6 +75,12 @@ class Record(Base):
             "object_type",
             "id",
             postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_records_rejected",
+            "portal_id",
+            "id",
+            postgresql_where=text("state = 'rejected'"),
         ),
         Index(
             "ix_records_created",
@@ -194,6 +200,12 @@ class Association(Base):
             "type_id",
             "id",
             postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_associations_rejected",
+            "portal_id",
+            "id",
+            postgresql_where=text("state = 'rejected'"),
         ),
     )
 

@@ -110,6 +110,26 @@ def create_user(*, email: str, password: str, role: str, organization: str) -> N
         )
 
 
+def find_token_user_id(*, role: str, organization: str) -> int:
+    """The user of an organization to whom tokens of a role are given without a password.
+
+    Raises:
+        NotFoundError: there is no such organization.
+    """
+    organization_id, _ = _organization(organization)
+    # No address and no hash, so that nobody can register or sign in as them.
+    values = {
+        "organization_id": organization_id,
+        "email": f"tokens of organization {organization_id}: {role}",
+        "password_hash": "none",
+        "role": role,
+    }
+    new = insert(User).values(**values)
+    kept = new.on_conflict_do_update(index_elements=[User.email], set_={"role": role})
+    with transaction() as session:
+        return session.scalars(kept.returning(User.id)).one()
+
+
 def promote_user(email: str) -> None:
     """Make a user an admin.
 
@@ -146,6 +166,15 @@ def get_organization_id(name: str) -> int:
         NotFoundError: there is none.
     """
     return _organization(name)[0]
+
+
+def get_portal_id(organization: str) -> int:
+    """The portal of the organization with this name.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return _organization(organization)[1]
 
 
 def get_account(user_id: int | None) -> dict[str, Any]:

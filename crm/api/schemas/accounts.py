@@ -80,6 +80,12 @@ class SignedInSchema(Schema):
     data = fields.Nested(TokensSchema, required=True)
 
 
+class TokenSchema(Schema):
+    """The answer to ``GET /get-token/{role}``."""
+
+    token = fields.String(required=True)
+
+
 class MessageSchema(Schema):
     """A sentence."""
 

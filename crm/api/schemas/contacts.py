@@ -4,9 +4,9 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from crm.api.schemas.inputs import EmailAddress, Input, Line
+from crm.api.schemas.lists import list_input
 from crm.objects import CONTACTS, DEALS, TICKETS, ObjectType
-from crm.services.contacts import FILTERS, MOST, SORTS
+from crm.services.contacts import FILTERS, SORTS
 
 
 def _node(object_type: ObjectType, **inside: fields.Field[Any]) -> type[Schema]:
@@ -45,19 +45,5 @@ class ContactPageSchema(Schema):
     message = fields.String(required=True)
 
 
-class _ContactPageInput(Input):
-    limit = fields.Integer(load_default=10, validate=validate.Range(min=1, max=MOST))
-    cursor = Line(longest=2000)
-    q = Line(load_default="", longest=200)
-    sort = Line(
-        load_default="",
-        choices=("", *SORTS, *(f"-{name}" for name in SORTS)),
-        metadata={"description": "A property; with - in front, the greatest first"},
-    )
-
-
-ContactQueryInput = _ContactPageInput.from_dict(
-    {name: EmailAddress() if name == "email" else Line() for name in FILTERS},
-    name="ContactQueryInput",
-)
+ContactQueryInput = list_input(SORTS, FILTERS)
 """Paging, search and order, and a filter for each property that the registry names."""

@@ -1,0 +1,24 @@
+"""Tokens for whoever asks, in development only."""
+
+from flask import current_app
+
+from crm.api.blueprints import APIBlueprint
+from crm.api.guards import Guard, guarded
+from crm.api.schemas.accounts import TokenSchema
+from crm.errors import NotFoundError
+from crm.services import sign_ins
+from crm.services.accounts import ROLES
+from crm.services.portals import DEFAULT_ORGANIZATION
+
+bp = APIBlueprint("dev_tokens", __name__, description="Tokens in development")
+
+
+@bp.get("/get-token/<role>")
+@guarded(Guard.PUBLIC)
+@bp.response(200, TokenSchema)
+@bp.alt_response(404, "NOT_FOUND")
+def get_token(role: str) -> dict[str, str]:
+    """A token of an `admin` or a `user` for an hour; only with DEV_TOKENS=1."""
+    if not current_app.extensions["crm_settings"].dev_tokens or role not in ROLES:
+        raise NotFoundError
+    return {"token": sign_ins.create_token(role=role, organization=DEFAULT_ORGANIZATION)}
