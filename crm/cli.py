@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 import click
@@ -13,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from crm.errors import CRMError
 from crm.queue import run_worker
-from crm.services import accounts, api_keys, doctor, health, push
+from crm.services import accounts, api_keys, doctor, health, push, runs, sync
 from crm.services.findings import Level
 from crm.services.portals import DEFAULT_ORGANIZATION
 
@@ -57,6 +59,7 @@ users = _Group("users", help="People who sign in.")
 organizations = _Group("organizations", help="Tenants: each with its own users, keys and portal.")
 keys = _Group("keys", help="API keys of an organization's applications.")
 hubspot = _Group("hubspot", help="The connection to HubSpot.")
+syncing = _Group("sync", help="What HubSpot has, taken into the mirror.")
 
 
 @users.command("create")
@@ -122,6 +125,68 @@ def examine() -> None:
     sys.exit(1 if failed else 0)
 
 
+_types = click.option(
+    "--type", "names", multiple=True, type=click.Choice(sync.TYPES), help="Only this object type."
+)
+
+
+@syncing.command("backfill")
+@_types
+def backfill(names: tuple[str, ...]) -> None:
+    """Take in everything that HubSpot has, with associations; goes on where it was stopped."""
+    _follow("backfill", names)
+
+
+@syncing.command("incremental")
+@_types
+def search_changes(names: tuple[str, ...]) -> None:
+    """Take in what was changed in HubSpot since the last time."""
+    _follow("incremental", names)
+
+
+@syncing.command("reconcile")
+@_types
+def reconcile(names: tuple[str, ...]) -> None:
+    """Compare the mirror with HubSpot, mend it, and tell how many differences there were."""
+    _follow("reconcile", names)
+
+
+@syncing.command("status")
+def show_status() -> None:
+    """Show the latest run of each kind over each object type."""
+    for run in sync.list_status():
+        total = "" if run.total is None else f" of {run.total}"
+        click.echo(
+            f"{run.kind:<11}  {run.object_type:<10}  {run.state:<9}"
+            f"  {run.processed}{total} records, {run.differences} differences; {_times(run)}"
+        )
+        if run.error:
+            click.echo(f"      → {run.error}")
+
+
+def _times(run: Any) -> str:
+    if run.completed_at:
+        return f"completed {run.completed_at:%Y-%m-%d %H:%M:%S}"
+    left = runs.find_seconds_left(run)
+    outlook = "" if left is None else f", about {timedelta(seconds=round(left))} left"
+    return f"got on {run.updated_at:%Y-%m-%d %H:%M:%S}{outlook}"
+
+
+def _follow(kind: str, names: tuple[str, ...]) -> None:
+    with closing(sync.follow(kind, names)) as steps:
+        for object_type, progress in groupby(steps, key=lambda run: run.object_type):
+            _show_progress(object_type, progress)
+
+
+def _show_progress(object_type: str, progress: Iterator[Any]) -> None:
+    """Show a bar, what is left and how long that takes; in the end, what was done."""
+    with click.progressbar(length=0, label=object_type, show_pos=True) as bar:
+        for run in progress:
+            bar.length = max(run.total or 0, run.processed)
+            bar.update(run.processed - bar.pos)
+    click.echo(f"{object_type}: {run.processed} records, {run.differences} differences")
+
+
 @click.command("worker", cls=_Command)
 def worker() -> None:
     """Work on background jobs until stopped: pushes to HubSpot, and what is scheduled."""
@@ -160,5 +225,5 @@ def check_health() -> None:
 
 def register_commands(app: Flask) -> None:
     """Give the app its commands."""
-    for command in (users, organizations, keys, hubspot, worker, check_health):
+    for command in (users, organizations, keys, hubspot, syncing, worker, check_health):
         app.cli.add_command(command)

@@ -4,7 +4,7 @@ The schedules are cron lines with seconds in the sixth field.
 """
 
 from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
-from crm.services import pipelines, push, sign_ins
+from crm.services import pipelines, push, runs, sign_ins, sync
 
 
 @app.task(name=push.TASK)
@@ -18,6 +18,26 @@ def push_portal(key: int) -> None:
 def sweep_unsent(timestamp: int) -> None:
     """Find what waits for being sent although its job was lost."""
     push.sweep()
+
+
+@app.task(name=sync.TASK)
+def sync_portal(key: str) -> None:
+    """Go on with backfilling, searching or reconciling a portal; ``key`` is kind:portal id."""
+    sync.work(key)
+
+
+@app.periodic(cron="* * * * * 5")
+@app.task(name="sweep_sync", queueing_lock="sweep_sync")
+def sweep_sync(timestamp: int) -> None:
+    """Look at every portal for what has changed in it, and go on with what was interrupted."""
+    sync.sweep()
+
+
+@app.periodic(cron="41 2 * * * 0")
+@app.task(name="reconcile_all", queueing_lock="reconcile_all")
+def reconcile_all(timestamp: int) -> None:
+    """Compare every mirror with its portal, which also finds what no search tells of."""
+    sync.reconcile_all()
 
 
 @app.periodic(cron="* * * * * */5")
@@ -37,6 +57,7 @@ def refresh_pipelines(timestamp: int) -> None:
 @app.periodic(cron="17 3 * * * 0")
 @app.task(name="forget_the_old", queueing_lock="forget_the_old")
 def forget_the_old(timestamp: int) -> None:
-    """Delete what nobody needs any more: expired sign-ins, jobs that failed long ago."""
+    """Delete what nobody needs any more: expired sign-ins, old runs, jobs that failed long ago."""
     sign_ins.forget_ended()
+    runs.forget_old()
     forget_failed_jobs()

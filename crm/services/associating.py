@@ -47,13 +47,20 @@ def refresh_associations(
     """
     if not ids:
         return 0
-    asked_at = _now()
+    asked_at = read_clock()
     found = hubspot_associations.read(client, object_type, other_type, ids)
     targets = {own: [each.id for each in others] for own, others in found.items()}
+    refresh_unknown(client, portal_id, other_type, targets)
+    return take_in_associations(portal_id, object_type, other_type, targets, asked_at)
+
+
+def refresh_unknown(
+    client: HubSpotClient, portal_id: int, other_type: ObjectType, targets: Targets
+) -> None:
+    """Take in the records at the other ends that the mirror does not know yet."""
     unknown = find_unknown(portal_id, other_type, targets)
     if unknown:
         pull.refresh(client, portal_id, other_type, unknown)
-    return take_in_associations(portal_id, object_type, other_type, targets, asked_at)
 
 
 def take_in_associations(
@@ -152,7 +159,8 @@ def _statement(is_reversed: bool) -> TextClause:
     """)  # noqa: S608 - our own
 
 
-def _now() -> datetime:
+def read_clock() -> datetime:
+    """The moment, by the clock of ``asked_at``: Postgres's."""
     with transaction() as session:
         now: datetime = session.scalars(select(func.clock_timestamp())).one()
     return now

@@ -132,6 +132,23 @@ def release_emails(session: Session, robbed: Sequence[Row]) -> None:
         session.execute(_RELEASE, {"ids": [row.id for row in robbed]})
 
 
+_ARCHIVE = text("""
+    UPDATE records SET archived_at = coalesce(archived_at, now()), state = 'synced',
+        -- What HubSpot had last.
+        properties = jsonb_strip_nulls(properties || coalesce((
+            SELECT jsonb_object_agg(draft.key, draft.value -> 'over')
+            FROM jsonb_each(drafts) AS draft WHERE draft.value ? 'over'), '{}')),
+        unsent = '{}', drafts = '{}', rejection = NULL, revision = revision + 1,
+        updated_at = now()
+    WHERE id = ANY(:ids)
+""")
+
+
+def archive(session: Session, row_ids: Sequence[int]) -> None:
+    """Archive rows with what HubSpot last had of them; nothing of them waits any longer."""
+    session.execute(_ARCHIVE, {"ids": list(row_ids)})
+
+
 _OVERRULE_OURS = text("""
     UPDATE record_changes SET overruled_at = now(), reason = ruling.reason
     FROM jsonb_to_recordset(CAST(:rulings AS jsonb)) AS ruling(

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.bench import budget, contacts, registrations, sandbox
+from tests.bench import budget, contacts, mirror, registrations, sandbox
 from tests.bench.stage import stage
 
 MEASUREMENTS = {
@@ -12,6 +12,7 @@ MEASUREMENTS = {
     "contacts": contacts.measure,
     "sandbox": sandbox.measure,
     "budget": budget.measure,
+    "mirror": mirror.measure,
 }
 
 
