@@ -144,7 +144,8 @@ def _statement(is_reversed: bool) -> TextClause:
             DELETE FROM associations USING own
             WHERE associations.{own} = own.id AND type_id = :type_id AND state = 'synced'
                 AND coalesce(synced_at < :asked_at, true)
-                AND NOT EXISTS (SELECT FROM truth WHERE own_id = {own} AND other_id = {other})
+                -- NOT EXISTS would read all of truth for each, which Postgres takes for small.
+                AND ({own}, {other}) NOT IN (SELECT own_id, other_id FROM truth)
             RETURNING 1
         ), come AS (
             INSERT INTO associations (portal_id, type_id, {own}, {other}, state, synced_at)

@@ -16,6 +16,7 @@ from crm.services.associating import read_clock
 
 _MOST_PAGES = 10
 """That wait, and that are given at once: a bound of the memory."""
+_CLOCK_IS_GOOD_FOR = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,13 @@ class _End:
     error: Exception | None = None
 
 
-def read_ahead(pages: Iterator[list[HubSpotRecord]], until: float) -> Iterator[Batch]:
+def read_ahead(pages: Iterator[list[HubSpotRecord]], start: str, until: float) -> Iterator[Batch]:
     """The pages in batches: one by one where HubSpot is slow, up to ten where it is fast.
 
     Args:
         pages: read in a thread of their own, within this app.
-        until: by ``time.monotonic``; no page is asked for after it, but one in any case.
+        start: the id that they begin with, where it is known already.
+        until: by ``time.monotonic``; no page is asked for after it, once there was another record.
 
     Raises:
         Exception: what reading raised, after all that was read before.
@@ -53,9 +55,17 @@ def read_ahead(pages: Iterator[list[HubSpotRecord]], until: float) -> Iterator[B
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
     ahead: Queue[_Page | _End] = Queue(_MOST_PAGES)
     abandoned = Event()
+    has_got_on = False
+
+    def is_over(page: _Page) -> bool:
+        # What goes round the last record for ever would never see that it is the last.
+        nonlocal has_got_on
+        has_got_on |= any(each.id != start for each in page.records)
+        return abandoned.is_set() or (has_got_on and time.monotonic() > until)
+
     reading = Thread(
         target=copy_context().run,
-        args=(_read, app, pages, ahead, lambda: abandoned.is_set() or time.monotonic() > until),
+        args=(_read, app, _dated(pages), ahead, is_over),
         daemon=True,
     )
     reading.start()
@@ -70,22 +80,29 @@ def read_ahead(pages: Iterator[list[HubSpotRecord]], until: float) -> Iterator[B
 
 def _read(
     app: Flask,
-    pages: Iterator[list[HubSpotRecord]],
+    pages: "Iterator[_Page]",
     ahead: "Queue[_Page | _End]",
-    is_over: Callable[[], bool],
+    is_over: Callable[[_Page], bool],
 ) -> None:
     try:
         with app.app_context():
-            asked_at = read_clock()
-            while (page := next(pages, None)) is not None:
-                ahead.put(_Page(page, asked_at))
-                if is_over():
+            for page in pages:
+                ahead.put(page)
+                if is_over(page):
                     ahead.put(_End(is_last=False))
                     return
-                asked_at = read_clock()
         ahead.put(_End(is_last=True))
     except Exception as error:
         ahead.put(_End(is_last=False, error=error))
+
+
+def _dated(pages: Iterator[list[HubSpotRecord]]) -> Iterator[_Page]:
+    asked_at, looked = read_clock(), time.monotonic()
+    for page in pages:
+        yield _Page(page, asked_at)
+        # A time that is a little too early does no harm, and a look for each page takes time.
+        if time.monotonic() - looked > _CLOCK_IS_GOOD_FOR:
+            asked_at, looked = read_clock(), time.monotonic()
 
 
 def _batches(ahead: "Queue[_Page | _End]") -> Iterator[Batch]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from crm.errors import ConflictError, CRMError
@@ -24,6 +25,9 @@ _PATIENCE = 0.2
 class AtWorkError(ConflictError):
     """Another process is at this already; see ``flask sync status``."""
 
+
+_LOCK = text("SELECT pg_try_advisory_lock(hashtextextended(:lock, 0))")
+_UNLOCK = text("SELECT pg_advisory_unlock(hashtextextended(:lock, 0))")
 
 _BEGIN = text("""
     INSERT INTO sync_runs (portal_id, kind, object_type)
@@ -63,17 +67,18 @@ def at_work(portal_id: int, kind: str, patience: float = _PATIENCE) -> Iterator[
     keys = {"lock": f"sync:{kind}:{portal_id}"}
     engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        while not connection.scalar(
-            text("SELECT pg_try_advisory_lock(hashtextextended(:lock, 0))"), keys
-        ):
+        while not connection.scalar(_LOCK, keys):
             if time.monotonic() > until:
                 raise AtWorkError
             time.sleep(0.1)
         try:
             yield
         finally:
-            # Closing it for good frees the lock, also where the connection was lost meanwhile.
-            connection.invalidate()
+            try:
+                connection.execute(_UNLOCK, keys)
+            except DBAPIError:
+                # The connection was lost, and the lock with it; nobody is to have this one again.
+                connection.invalidate()
 
 
 def begin(

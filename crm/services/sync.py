@@ -44,6 +44,8 @@ TYPES = tuple(OBJECT_TYPES)
 
 LONGEST_RUN = 5.0
 """Seconds after which a job leaves the rest to the next one, so that a worker can stop soon."""
+_SEARCHED = 1_000
+"""Records of a search that are looked at together: as many as one read of associations takes."""
 _TAKE_OVER = 15.0
 """Seconds in which a worker's job ends, and a command takes over from it."""
 
@@ -194,7 +196,7 @@ def _backfill(
         associations=_earlier_types(object_type),
         start=run.cursor,
     )
-    for batch in read_ahead(pages, until):
+    for batch in read_ahead(pages, run.cursor, until):
         taken = pull.take_in(client, run.portal_id, object_type, batch.records)
         changed = taken.changed
         if taken.unsettled:
@@ -214,7 +216,7 @@ def _reconcile(
         start=run.cursor,
     )
     after = run.cursor
-    for batch in read_ahead(pages, until):
+    for batch in read_ahead(pages, run.cursor, until):
         ids = [each.id for each in batch.records]
         through = None if batch.is_last else ids[-1] if ids else after
         stale = comparing.find_stale(run.portal_id, object_type, batch.records)
@@ -231,7 +233,7 @@ def _search(
     covered = runs.find_covered_until(run.portal_id, object_type.name)
     begin = datetime.fromisoformat(run.cursor) if run.cursor else _before(covered)
     found = search.search_modified(client, object_type, begin)
-    while some := list(islice(found, search.PAGE)):
+    while some := list(islice(found, _SEARCHED)):
         # The index may be behind, and tell of what was archived: only a read decides.
         stale = comparing.find_stale(run.portal_id, object_type, some)
         changed = _refresh(client, run.portal_id, object_type, stale)
