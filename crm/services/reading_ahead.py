@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, Queue
 from threading import Event, Thread
 
-from flask import Flask, current_app
+from flask import current_app
 
 from crm.hubspot.answers import HubSpotRecord
 from crm.services.associating import read_clock
@@ -52,7 +52,7 @@ def read_ahead(pages: Iterator[list[HubSpotRecord]], start: str, until: float) -
     Raises:
         Exception: what reading raised, after all that was read before.
     """
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    context = current_app.app_context()
     ahead: Queue[_Page | _End] = Queue(_MOST_PAGES)
     abandoned = Event()
     has_got_on = False
@@ -65,7 +65,7 @@ def read_ahead(pages: Iterator[list[HubSpotRecord]], start: str, until: float) -
 
     reading = Thread(
         target=copy_context().run,
-        args=(_read, app, _dated(pages), ahead, is_over),
+        args=(_read, context, _dated(pages), ahead, is_over),
         daemon=True,
     )
     reading.start()
@@ -79,13 +79,13 @@ def read_ahead(pages: Iterator[list[HubSpotRecord]], start: str, until: float) -
 
 
 def _read(
-    app: Flask,
+    context: AbstractContextManager[object],
     pages: "Iterator[_Page]",
     ahead: "Queue[_Page | _End]",
     is_over: Callable[[_Page], bool],
 ) -> None:
     try:
-        with app.app_context():
+        with context:
             for page in pages:
                 ahead.put(page)
                 if is_over(page):

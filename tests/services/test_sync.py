@@ -339,7 +339,7 @@ def test_limits_and_outages_in_between_lose_nothing(follow, create, hubspot, san
     ids = create(500)
     sandbox.set_faults(
         [
-            {"kind": "status", "status": 429, "policy": "SECONDLY", "match": "search", "count": 1},
+            {"kind": "status", "status": 429, "policy": "search", "match": "search", "count": 1},
             {"kind": "status", "status": 503, "probability": 0.3, "seed": 2, "count": 9},
             {"kind": "truncated_json", "probability": 0.3, "seed": 3, "count": 9},
         ]
