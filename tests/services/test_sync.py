@@ -1,5 +1,8 @@
 """Sync: the mirror becomes what HubSpot has, whatever happens on the way."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +12,8 @@ from crm.errors import CRMError
 from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotAuthError
 from crm.services import runs, sync
+from tests.conftest import wait_until
+from tests.contracts.source import ROOT
 from tests.sandbox.client import OBJECTS
 from tests.services import graphs
 
@@ -135,6 +140,36 @@ def test_a_backfill_in_small_steps_reads_each_page_once(step, begin, create, san
     assert latest("backfill").processed == 300
     # Each step begins with the last record of the one before.
     assert len(sandbox.list_requests(LIST.format("contacts"))) == 5
+
+
+def test_a_backfill_that_was_killed_goes_on_where_it_was(app, follow, create, sandbox):
+    ids = create(1_000)
+    settings = app.extensions["crm_settings"]
+    names = ("DATABASE_URL", "SECRET_KEY", "JWT_SECRET_KEY", "HUBSPOT_API_URL")
+    environment = {name: getattr(settings, name.lower()) for name in names}
+    environment["HUBSPOT_PRIVATE_APP_TOKEN"] = settings.hubspot_private_app_token
+    sandbox.sandbox.settings.latency_ms = 100
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flask", "--app", "crm", "sync", "backfill"],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+        )
+        wait_until(lambda: [run for run in sync.list_status() if run.processed >= 200])
+    finally:
+        process.kill()
+        process.wait()
+        sandbox.sandbox.settings.latency_ms = 0
+    left = 1_000 - latest("backfill").processed
+    sandbox.clear_requests()
+
+    done = follow("backfill")
+
+    assert 0 < left < 1_000
+    assert rows().keys() == set(ids)
+    assert done["contacts"][0] == 1_000
+    assert len(sandbox.list_requests(LIST.format("contacts"))) <= left / 100 + 1
 
 
 def test_what_happens_to_records_while_a_backfill_runs_is_mended_afterwards(
@@ -337,6 +372,8 @@ def test_a_revoked_token_stops_a_backfill_which_says_why_and_goes_on_with_a_good
 
 def test_limits_and_outages_in_between_lose_nothing(follow, create, hubspot, sandbox):
     ids = create(500)
+    with transaction() as session:
+        session.execute(text("UPDATE call_windows SET period = '1 second'"))
     sandbox.set_faults(
         [
             {"kind": "status", "status": 429, "policy": "search", "match": "search", "count": 1},
