@@ -4,7 +4,7 @@ The schedules are cron lines with seconds in the sixth field.
 """
 
 from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
-from crm.services import deliveries, inbox, pipelines, push, sign_ins
+from crm.services import deliveries, inbox, pipelines, push, runs, sign_ins, sync
 
 
 @app.task(name=push.TASK)
@@ -33,6 +33,26 @@ def sweep_inbox(timestamp: int) -> None:
     inbox.sweep()
 
 
+@app.task(name=sync.TASK)
+def sync_portal(key: str) -> None:
+    """Go on with backfilling, searching or reconciling a portal; ``key`` is kind:portal id."""
+    sync.work(key)
+
+
+@app.periodic(cron="* * * * * 5")
+@app.task(name="sweep_sync", queueing_lock="sweep_sync")
+def sweep_sync(timestamp: int) -> None:
+    """Look at every portal for what has changed in it, and go on with what was interrupted."""
+    sync.sweep()
+
+
+@app.periodic(cron="41 2 * * * 0")
+@app.task(name="reconcile_all", queueing_lock="reconcile_all")
+def reconcile_all(timestamp: int) -> None:
+    """Compare every mirror with its portal, which also finds what no search tells of."""
+    sync.reconcile_all()
+
+
 @app.periodic(cron="* * * * * */5")
 @app.task(name="give_back_stalled_jobs", queueing_lock="give_back_stalled_jobs")
 def give_back_stalled(timestamp: int) -> None:
@@ -50,7 +70,8 @@ def refresh_pipelines(timestamp: int) -> None:
 @app.periodic(cron="17 3 * * * 0")
 @app.task(name="forget_the_old", queueing_lock="forget_the_old")
 def forget_the_old(timestamp: int) -> None:
-    """Delete what nobody needs any more: sign-ins that ended, old events and failed jobs."""
+    """Delete what nobody needs any more: ended sign-ins, old events and runs, failed jobs."""
     sign_ins.forget_ended()
     inbox.forget_processed()
+    runs.forget_old()
     forget_failed_jobs()

@@ -6,6 +6,7 @@ Source of the batch rules: HubSpot docs, error-handling and using-object-apis.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from crm.hubspot import associations as hubspot_associations
@@ -223,6 +224,28 @@ def iterate(
     archived: bool = False,
     start: str = "",
 ) -> Iterator[HubSpotRecord]:
+    """Every record of a type, by id; the arguments are those of ``list_pages``."""
+    return chain.from_iterable(
+        list_pages(
+            client,
+            object_type,
+            properties=properties,
+            associations=associations,
+            archived=archived,
+            start=start,
+        )
+    )
+
+
+def list_pages(
+    client: HubSpotClient,
+    object_type: ObjectType,
+    *,
+    properties: Sequence[str],
+    associations: Collection[ObjectType] = (),
+    archived: bool = False,
+    start: str = "",
+) -> Iterator[list[HubSpotRecord]]:
     """Every record of a type, by id, 100 a request; there is no limit to their number.
 
     Args:
@@ -248,7 +271,7 @@ def iterate(
             records = [_with_associations(client, object_type, each) for each in page]
         if is_long:
             records = _with_properties(client, object_type, records, properties, archived)
-        yield from records
+        yield records
 
 
 def archive(client: HubSpotClient, object_type: ObjectType, ids: Collection[str]) -> None:

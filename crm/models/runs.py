@@ -41,6 +41,8 @@ class SyncRun(Base):
     differences: Mapped[int] = mapped_column(server_default="0")
     """Records that were not in the mirror as HubSpot had them."""
     error: Mapped[str | None]
+    hubspot_time: Mapped[timestamp | None]
+    """HubSpot's time at the start, at the least: a later run need not look further back."""
     started_at: Mapped[created_timestamp]
     updated_at: Mapped[created_timestamp]
     completed_at: Mapped[timestamp | None]

@@ -47,13 +47,20 @@ def refresh_associations(
     """
     if not ids:
         return 0
-    asked_at = _now()
+    asked_at = read_clock()
     found = hubspot_associations.read(client, object_type, other_type, ids)
     targets = {own: [each.id for each in others] for own, others in found.items()}
+    refresh_unknown(client, portal_id, other_type, targets)
+    return take_in_associations(portal_id, object_type, other_type, targets, asked_at)
+
+
+def refresh_unknown(
+    client: HubSpotClient, portal_id: int, other_type: ObjectType, targets: Targets
+) -> None:
+    """Take in the records at the other ends that the mirror does not know yet."""
     unknown = find_unknown(portal_id, other_type, targets)
     if unknown:
         pull.refresh(client, portal_id, other_type, unknown)
-    return take_in_associations(portal_id, object_type, other_type, targets, asked_at)
 
 
 def take_in_associations(
@@ -137,7 +144,8 @@ def _statement(is_reversed: bool) -> TextClause:
             DELETE FROM associations USING own
             WHERE associations.{own} = own.id AND type_id = :type_id AND state = 'synced'
                 AND coalesce(synced_at < :asked_at, true)
-                AND NOT EXISTS (SELECT FROM truth WHERE own_id = {own} AND other_id = {other})
+                -- NOT EXISTS would read all of truth for each, which Postgres takes for small.
+                AND ({own}, {other}) NOT IN (SELECT own_id, other_id FROM truth)
             RETURNING 1
         ), come AS (
             INSERT INTO associations (portal_id, type_id, {own}, {other}, state, synced_at)
@@ -152,7 +160,8 @@ def _statement(is_reversed: bool) -> TextClause:
     """)  # noqa: S608 - our own
 
 
-def _now() -> datetime:
+def read_clock() -> datetime:
+    """The moment, by the clock of ``asked_at``: Postgres's."""
     with transaction() as session:
         now: datetime = session.scalars(select(func.clock_timestamp())).one()
     return now

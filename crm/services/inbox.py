@@ -36,7 +36,6 @@ from crm.services.echoes import Verdict, judge
 from crm.services.notices import MERGE, PRIVACY_DELETION, RESTORE, Notice, Ref, read_notice
 from crm.services.privacy import purge_contacts
 from crm.services.records import find_known_ids
-from crm.services.settling import archive_gone
 
 log = structlog.get_logger(__name__)
 
@@ -218,7 +217,7 @@ def _read(portal_id: int, news: Sequence[Notice]) -> None:
             outcomes.done[notice.event_id] = GIVEN_UP if unseen else READ
             gone.update(reading.missing.intersection(unseen))
     for object_type, ids in _by_type(gone):
-        archive_gone(portal_id, object_type, ids)
+        pull.archive_missing(portal_id, object_type, ids)
     outcomes.write()
 
 

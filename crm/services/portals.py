@@ -22,6 +22,7 @@ from crm.hubspot.errors import (
 from crm.hubspot.properties import ensure_unique_property
 from crm.models import Organization, Portal
 from crm.objects import CRM_UID, OBJECT_TYPES
+from crm.services.bookings import Lane
 from crm.services.budget import PERSON, SYNC, budget_for
 from crm.services.credentials import OAuthTokens
 
@@ -60,12 +61,13 @@ def list_connected_portal_ids() -> list[int]:
     return [get_default_portal_id()] if _settings().has_portal else []
 
 
-def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
+def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -> HubSpotClient:
     """A client for a portal.
 
     Args:
         portal_id: whose.
         someone_waits: give up sooner and go first, because a person waits for the answer.
+        lane: of the calls for which nobody waits.
 
     Raises:
         HubSpotUnavailableError: no credentials are configured for this portal.
@@ -85,7 +87,7 @@ def connect(portal_id: int, *, someone_waits: bool = False) -> HubSpotClient:
         or OAuthTokens(portal_id, settings, patience=timeouts.read),
         version=settings.hubspot_api_version,
         timeouts=timeouts,
-        budget=budget_for(portal_id, PERSON if someone_waits else SYNC),
+        budget=budget_for(portal_id, PERSON if someone_waits else lane),
     )
 
 

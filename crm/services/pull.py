@@ -27,7 +27,7 @@ from crm.services.conflicts import Draft, Policies, Ruling, rule
 from crm.services.folding import fold
 from crm.services.matching import Match, Matches, Row, match, merged_ids
 from crm.services.schemas import list_mirrored
-from crm.services.settling import Settled, note_rulings, release_emails, write
+from crm.services.settling import Settled, archive, note_rulings, release_emails, write
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +125,35 @@ _CONTESTABLE = text("""
     SELECT hs_object_id, unsent, drafts, properties FROM records
     WHERE portal_id = :portal_id AND object_type = :object_type AND hs_object_id = ANY(:ids)
         AND unsent <> '{}'
+""")
+
+
+def archive_missing(portal_id: int, object_type: ObjectType, ids: Collection[str]) -> int:
+    """Archive the rows of records that HubSpot has nowhere any more; returns how many.
+
+    What waits in them can never be sent; their history says so.
+    """
+    if not ids:
+        return 0
+    keys = {"portal_id": portal_id, "object_type": object_type.name, "ids": list(ids)}
+    with transaction() as session:
+        gone = session.execute(_UNARCHIVED, keys).all()
+        rulings = [
+            (row_id, Ruling(name, True, None, None, None, "gone from HubSpot"))
+            for row_id, unsent in gone
+            for name in unsent
+        ]
+        note_rulings(session, rulings)
+        archive(session, [row_id for row_id, _ in gone])
+    log.info("records are gone from hubspot", object_type=object_type.name, records=len(gone))
+    return len(gone)
+
+
+_UNARCHIVED = text("""
+    SELECT id, unsent FROM records
+    WHERE portal_id = :portal_id AND object_type = :object_type AND hs_object_id = ANY(:ids)
+        AND (archived_at IS NULL OR state = 'pending')
+    ORDER BY id FOR UPDATE
 """)
 
 

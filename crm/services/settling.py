@@ -1,6 +1,6 @@
 """Settling: writing into the mirror what HubSpot's records are, and who won which property."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,6 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from crm.extensions import transaction
 from crm.hubspot.answers import HubSpotRecord
 from crm.objects import ObjectType
 from crm.services.conflicts import Ruling
@@ -137,34 +136,21 @@ def release_emails(session: Session, robbed: Sequence[Row]) -> None:
         session.execute(_RELEASE, {"ids": [row.id for row in robbed]})
 
 
-_ARCHIVE_GONE = text("""
+_ARCHIVE = text("""
     UPDATE records SET archived_at = coalesce(archived_at, now()), state = 'synced',
-        rejection = NULL, unsent = '{}', drafts = '{}', revision = revision + 1, updated_at = now()
-    FROM (SELECT id, unsent AS lost FROM records
-        WHERE portal_id = :portal_id AND object_type = :object_type AND hs_object_id = ANY(:ids)
-            AND (archived_at IS NULL OR state <> 'synced')
-        FOR UPDATE) AS gone
-    WHERE records.id = gone.id
-    RETURNING records.id, lost
+        -- What HubSpot had last.
+        properties = jsonb_strip_nulls(properties || coalesce((
+            SELECT jsonb_object_agg(draft.key, draft.value -> 'over')
+            FROM jsonb_each(drafts) AS draft WHERE draft.value ? 'over'), '{}')),
+        unsent = '{}', drafts = '{}', rejection = NULL, revision = revision + 1,
+        updated_at = now()
+    WHERE id = ANY(:ids)
 """)
 
 
-def archive_gone(portal_id: int, object_type: ObjectType, ids: Collection[str]) -> int:
-    """Archive the rows of records that HubSpot has neither alive nor archived any more.
-
-    Returns:
-        How many rows were not archived.
-    """
-    keys = {"portal_id": portal_id, "object_type": object_type.name, "ids": list(ids)}
-    with transaction() as session:
-        gone = session.execute(_ARCHIVE_GONE, keys).all()
-        rulings = [
-            (row_id, Ruling(name, True, None, None, None, "gone from HubSpot"))
-            for row_id, lost in gone
-            for name in lost
-        ]
-        note_rulings(session, rulings)
-    return len(gone)
+def archive(session: Session, row_ids: Sequence[int]) -> None:
+    """Archive rows with what HubSpot last had of them; nothing of them waits any longer."""
+    session.execute(_ARCHIVE, {"ids": list(row_ids)})
 
 
 _OVERRULE_OURS = text("""

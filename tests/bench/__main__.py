@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.bench import budget, contacts, registrations, sandbox, webhooks
+from tests.bench import budget, contacts, mirror, registrations, sandbox, webhooks
 from tests.stage import stage
 
 MEASUREMENTS = {
@@ -13,6 +13,7 @@ MEASUREMENTS = {
     "sandbox": sandbox.measure,
     "budget": budget.measure,
     "webhooks": webhooks.measure,
+    "mirror": mirror.measure,
 }
 
 

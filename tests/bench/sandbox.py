@@ -67,9 +67,16 @@ class Client:
 
     def lift_limits(self) -> None:
         """Have the sandbox let us call as often as we like."""
-        settings = dict.fromkeys(("limit_ten_secondly", "limit_search", "limit_daily"), 0)
+        self.set(limit_ten_secondly=0, limit_search=0, limit_daily=0)
+
+    def set(self, **settings: int) -> None:
+        """Change settings of the sandbox."""
         url = f"{self.address}/_sandbox/settings"
         self._session.put(url, orjson.dumps(settings), timeout=60).raise_for_status()
+
+    def count_requests(self) -> int:
+        """How many requests it has answered."""
+        return int(orjson.loads(self.get("/_sandbox/requests"))["total"])
 
     def create(self, object_type: str, records: Iterator[Mapping[str, str]]) -> list[str]:
         """Create records in batches; returns their ids."""

@@ -37,9 +37,7 @@ HOUSE = {
         "crm.services",
         "crm.errors",  # An error becomes one line and an exit code here.
         "crm.queue",  # `flask worker` is the queue's worker.
-        "crm.cli_rejected",
     },
-    "crm.cli_rejected": {"crm.services"},
     "crm.gunicorn": {"crm.config"},
     # The composition root, which knows all others but the two that run in processes of their own.
     "crm": {

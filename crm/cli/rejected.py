@@ -5,24 +5,20 @@ from typing import Any
 
 import click
 import orjson
-from flask.cli import AppGroup
 
+from crm.cli.commands import Group, of_organization
 from crm.services import rejections
 from crm.services.accounts import get_portal_id
 from crm.services.listing import MOST
-from crm.services.portals import DEFAULT_ORGANIZATION
 
-rejected = AppGroup("rejected", help="Changes that HubSpot refused.")
+rejected = Group("rejected", help="Changes that HubSpot refused.")
 
-_organization = click.option(
-    "--organization", default=DEFAULT_ORGANIZATION, show_default=True, help="Its name."
-)
 _type = click.option("--type", "object_type", type=click.Choice(rejections.TYPES))
 
 
 @rejected.command("list")
 @_type
-@_organization
+@of_organization
 def list_rejected(object_type: str | None, organization: str) -> None:
     """Show each refused change: its id, its type, and what HubSpot said of which property."""
     for each in _all_rejected(get_portal_id(organization), object_type):
@@ -38,7 +34,7 @@ def list_rejected(object_type: str | None, organization: str) -> None:
 @click.option("--all", "everything", is_flag=True, help="All of them, or all of a type.")
 @click.option("--set", "changes", multiple=True, metavar="NAME=VALUE", help="Correct a property.")
 @_type
-@_organization
+@of_organization
 def resend(
     ids: Sequence[str],
     everything: bool,
@@ -62,7 +58,7 @@ def resend(
 
 @rejected.command("drop")
 @click.argument("ids", nargs=-1, required=True)
-@_organization
+@of_organization
 def drop(ids: Sequence[str], organization: str) -> None:
     """Drop the refused changes with IDS: here all is again as HubSpot has it."""
     click.echo(f"{rejections.drop(get_portal_id(organization), ids)} dropped.")

@@ -1,0 +1,16 @@
+"""The ``flask`` commands, a module for each group of them."""
+
+from flask import Flask
+
+from crm.cli.accounts import keys, organizations, tokens, users
+from crm.cli.hubspot import hubspot
+from crm.cli.operations import check_health, worker
+from crm.cli.sync import sync
+from crm.cli.webhooks import webhooks
+
+
+def register_commands(app: Flask) -> None:
+    """Give the app its commands."""
+    groups = (users, organizations, keys, tokens, hubspot, webhooks, sync)
+    for command in (*groups, worker, check_health):
+        app.cli.add_command(command)

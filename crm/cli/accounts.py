@@ -1,0 +1,70 @@
+"""``flask users``, ``organizations``, ``keys`` and ``tokens``: who may call."""
+
+import click
+
+from crm.cli.commands import Group, of_organization
+from crm.services import accounts, api_keys, sign_ins
+
+users = Group("users", help="People who sign in.")
+organizations = Group("organizations", help="Tenants: each with its own users, keys and portal.")
+keys = Group("keys", help="API keys of an organization's applications.")
+tokens = Group("tokens", help="Access tokens without a password.")
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--role", type=click.Choice(accounts.ROLES), default="user", show_default=True)
+@of_organization
+@click.password_option(help="Asked for when left out, so that no shell remembers it.")
+def create_user(email: str, role: str, organization: str, password: str) -> None:
+    """Make a user who signs in with EMAIL."""
+    accounts.create_user(email=email, password=password, role=role, organization=organization)
+    click.echo(f"{email} may sign in as {role}.")
+
+
+@users.command("promote")
+@click.argument("email")
+def promote_user(email: str) -> None:
+    """Make the user with EMAIL an admin."""
+    accounts.promote_user(email)
+    click.echo(f"{email} is an admin.")
+
+
+@organizations.command("create")
+@click.argument("name")
+def create_organization(name: str) -> None:
+    """Make an organization called NAME."""
+    accounts.create_organization(name)
+    click.echo(f"Organization {name} is there.")
+
+
+@keys.command("create")
+@click.argument("name")
+@of_organization
+def create_key(name: str, organization: str) -> None:
+    """Make a key for the application NAME, and print it for the only time."""
+    click.echo(api_keys.create_key(name=name, organization=organization))
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List all keys by how they begin."""
+    for key in api_keys.list_keys():
+        state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "in force"
+        click.echo(f"{key.prefix}…  {key.organization}  {key.name}  {state}")
+
+
+@keys.command("revoke")
+@click.argument("prefix")
+def revoke_key(prefix: str) -> None:
+    """Refuse the key that begins with PREFIX from now on."""
+    api_keys.revoke_key(prefix)
+    click.echo("The key is refused from now on.")
+
+
+@tokens.command("create")
+@click.option("--role", type=click.Choice(accounts.ROLES), required=True)
+@of_organization
+def create_token(role: str, organization: str) -> None:
+    """Print an access token that lasts an hour, for trying things out."""
+    click.echo(sign_ins.create_token(role=role, organization=organization))

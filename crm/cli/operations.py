@@ -1,0 +1,50 @@
+"""``flask worker`` and ``flask health``: the parts of the service, and how they are."""
+
+import sys
+from typing import Any
+
+import click
+import structlog
+from flask import current_app
+
+from crm.cli.commands import Command
+from crm.queue import run_worker
+from crm.services import health, push
+
+log = structlog.get_logger(__name__)
+
+
+@click.command("worker", cls=Command)
+def worker() -> None:
+    """Work on background jobs until stopped: pushes to HubSpot, and what is scheduled."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    settings = app.extensions["crm_settings"]
+
+    def within_app(call_next: Any, context: Any, _worker: Any) -> Any:
+        with (
+            app.app_context(),
+            structlog.contextvars.bound_contextvars(
+                job_id=context.job.id, task=context.job.task_name
+            ),
+        ):
+            try:
+                return call_next()
+            except Exception:
+                log.exception("job failed")
+                raise
+
+    push.begin()
+    run_worker(settings.database_url, concurrency=settings.worker_concurrency, around=within_app)
+
+
+@click.command("health", cls=Command)
+def check_health() -> None:
+    """Exit with 0 if the dependencies are up and a worker is alive, else with 1."""
+    found = health.check()
+    for name, dependency in found["dependencies"].items():
+        click.echo(f"{name}: {dependency['status']}")
+    if found["status"] != "healthy":
+        sys.exit(1)
+    alive = health.has_live_worker()
+    click.echo(f"worker: {'up' if alive else 'down'}")
+    sys.exit(0 if alive else 1)
