@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import select, text
 
@@ -84,15 +84,16 @@ def test_after_a_drop_the_mirror_is_as_hubspot_has_it(app, portal_id, sandbox, h
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
-    @given(some.lists(STEPS, min_size=2, max_size=8))
-    def check(steps):
+    @given(steps=some.lists(STEPS, min_size=2, max_size=8), forgets=some.booleans())
+    @example(steps=[("change", "nowhere", "One")], forgets=False)
+    @example(steps=[("change", "nowhere", "One")], forgets=True)
+    def check(steps, forgets):
         write_graph(portal_id, "ada@example.com")
         send()
         for each in steps:
             step(*each)
-        send()
-        step("drop")
-        step("read")
+        for each in ("push", "read", *(["forget"] if forgets else []), "drop"):
+            step(each)
 
         here, left = deal(), states()
         (there,) = records_in(hubspot, "deals", *CHANGED)
