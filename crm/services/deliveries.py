@@ -84,9 +84,9 @@ def unpack() -> None:
 
 def _unpack_some() -> bool:
     with transaction() as session:
-        taken = sorted(session.execute(_TAKE, {"deliveries": _DELIVERIES}).tuples())
-        bodies = [zlib.decompress(body).decode() for _, body, _ in taken]
-        times = [received_at for *_, received_at in taken]
+        taken = sorted(session.execute(_TAKE, {"deliveries": _DELIVERIES}), key=lambda row: row.id)
+        bodies = [zlib.decompress(row.body).decode() for row in taken]
+        times = [row.received_at for row in taken]
         if taken:
             session.execute(_UNPACK, {"bodies": bodies, "times": times})
     return bool(taken)
