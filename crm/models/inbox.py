@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import TEXT, BigInteger, Index, text
+from sqlalchemy import BigInteger, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -16,8 +16,8 @@ class WebhookDelivery(Base):
     __tablename__ = "deliveries"
 
     id: Mapped[big_id]
-    body: Mapped[str] = mapped_column(TEXT)
-    """A JSON array of events, each of which has the number of its ``portalId``."""
+    body: Mapped[bytes]
+    """A JSON array of events, each of which has the number of its ``portalId``; by zlib."""
     received_at: Mapped[created_timestamp]
 
 

@@ -13,7 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "deliveries",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-        sa.Column("body", sa.TEXT(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
         sa.Column(
             "received_at",
             sa.DateTime(timezone=True),

@@ -10,6 +10,7 @@ from sqlalchemy import select, text
 from crm.extensions import db, transaction
 from crm.hubspot.signature import LONGEST_AGE_MS, sign_v1, sign_v3
 from crm.models import WebhookEvent
+from crm.services.deliveries import unpack
 
 SECRET = "a secret of an app"
 PATH = "/webhooks/hubspot"
@@ -82,6 +83,8 @@ def deliver(client):
 @pytest.fixture
 def stored(client):
     def read():
+        with client.application.app_context():
+            unpack()
         with client.application.app_context(), transaction() as session:
             rows = session.execute(select(WebhookEvent).order_by(WebhookEvent.id)).scalars()
             return [(row.hub_id, dict(row.payload)) for row in rows]
@@ -232,12 +235,12 @@ def test_hubspot_is_never_asked_to_come_back_later_but_others_are(make_client):
 
 def test_a_delivery_that_cannot_be_stored_is_not_confirmed(client, deliver, stored):
     with client.application.app_context():
-        db.session.execute(text("ALTER TABLE inbox RENAME TO away"))
+        db.session.execute(text("ALTER TABLE deliveries RENAME TO away"))
         db.session.commit()
         try:
             answer = deliver([event()])
         finally:
-            db.session.execute(text("ALTER TABLE away RENAME TO inbox"))
+            db.session.execute(text("ALTER TABLE away RENAME TO deliveries"))
             db.session.commit()
 
     assert answer.status_code == 500

@@ -13,6 +13,7 @@ from werkzeug.serving import make_server
 from crm.extensions import transaction
 from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
 from crm.services import inbox
+from crm.services.deliveries import unpack
 
 
 @contextmanager
@@ -57,6 +58,7 @@ def let_pauses_pass() -> None:
 
 def outcomes() -> Counter[tuple[str, str | None]]:
     """How many events of which subscription type came to what."""
+    unpack()
     statement = "SELECT payload ->> 'subscriptionType', outcome, count(*) FROM inbox GROUP BY 1, 2"
     with transaction() as session:
         return Counter({(told, came): n for told, came, n in session.execute(text(statement))})

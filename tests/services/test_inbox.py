@@ -6,7 +6,7 @@ from sqlalchemy import text
 from crm.extensions import transaction
 from crm.sandbox import DEFAULT_PORTAL_ID
 from crm.services import inbox, records
-from crm.services.deliveries import TASK, store_events
+from crm.services.deliveries import TASK, store_events, unpack
 from crm.services.push import enqueue_push
 from tests.sandbox.client import OBJECTS
 from tests.services import graphs
@@ -318,6 +318,7 @@ def test_events_are_kept_for_a_month_after_they_were_processed(set_up, tell):
             [{"past": "31 days", "id": "1"}, {"past": "29 days", "id": "2"}],
         )
 
+    unpack()
     inbox.forget_processed()
 
     with transaction() as session:

@@ -43,7 +43,7 @@ def test_nothing_is_left_of_a_purged_contact(portal_id, client, hubspot, send):
         "propertyName": "email",
         "propertyValue": EMAIL,
     }
-    store_events([event])
+    store_events([event, event | {"propertyName": "work_email"}])
     assert EMAIL in everything()
 
     purge_contacts(portal_id, [contact["id"]])
