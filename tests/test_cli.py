@@ -152,6 +152,15 @@ def test_only_the_types_that_are_named_are_reconciled(run, sandbox):
     assert "contacts" not in out
 
 
+def test_without_a_portal_there_is_nothing_to_take_in(make_app):
+    runner = make_app(HUBSPOT_PRIVATE_APP_TOKEN="").test_cli_runner()
+
+    result = runner.invoke(args=["sync", "backfill"])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: No HubSpot portal is connected")
+
+
 def test_the_status_tells_how_far_each_run_has_got(run, sandbox):
     HubSpot(sandbox.url).create("contacts", email="ada@example.com")
     run("sync", "backfill")

@@ -105,10 +105,13 @@ def follow(kind: str, names: Collection[str] = ()) -> Generator[SyncRun, None, N
     Raises:
         AtWorkError: another process does not let go of it.
         HubSpotError: HubSpot cannot be reached or refuses; done again, it goes on.
-        ConfigError: see ``portals.set_up``.
+        ConfigError: no portal is connected; or see ``portals.set_up``.
     """
     chosen = [each for name, each in OBJECT_TYPES.items() if not names or name in names]
-    for portal_id in portals.list_connected_portal_ids():
+    connected = portals.list_connected_portal_ids()
+    if not connected:
+        raise ConfigError("No HubSpot portal is connected; ask `flask hubspot doctor`")
+    for portal_id in connected:
         with transaction() as session:
             runs.begin(session, portal_id, kind, chosen)
         yield from go_on(portal_id, kind, patience=_TAKE_OVER)
