@@ -39,18 +39,25 @@ def sync_portal(key: str) -> None:
     sync.work(key)
 
 
-@app.periodic(cron="* * * * * 5")
+@app.periodic(cron="* * * * * 3,18,33,48")
 @app.task(name="sweep_sync", queueing_lock="sweep_sync")
 def sweep_sync(timestamp: int) -> None:
-    """Look at every portal for what has changed in it, and go on with what was interrupted."""
+    """Backfill new portals, and go on with what was interrupted."""
     sync.sweep()
 
 
+@app.periodic(cron="* * * * * 25")
+@app.task(name="search_portals", queueing_lock="search_portals")
+def search_portals(timestamp: int) -> None:
+    """Take in what was changed in HubSpot within the last minute."""
+    sync.begin_everywhere("incremental")
+
+
 @app.periodic(cron="41 2 * * * 0")
-@app.task(name="reconcile_all", queueing_lock="reconcile_all")
-def reconcile_all(timestamp: int) -> None:
+@app.task(name="reconcile_portals", queueing_lock="reconcile_portals")
+def reconcile_portals(timestamp: int) -> None:
     """Compare every mirror with its portal, which also finds what no search tells of."""
-    sync.reconcile_all()
+    sync.begin_everywhere("reconcile")
 
 
 @app.periodic(cron="* * * * * */5")

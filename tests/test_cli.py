@@ -1,6 +1,7 @@
 """The flask commands, as somebody at a terminal runs them."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from crm.config import PROJECT
 from crm.extensions import transaction
 from crm.models import Record
 from tests.conftest import PASSWORD, free_port
+from tests.sandbox.client import HubSpot
 
 
 @pytest.fixture
@@ -195,6 +197,51 @@ def test_a_key_cannot_be_revoked_twice(run):
     run("keys", "revoke", key.strip())
 
     assert run("keys", "revoke", key.strip())[0] == 1
+
+
+def test_a_backfill_tells_what_it_took_in(run, sandbox):
+    HubSpot(sandbox.url).create("contacts", email="ada@example.com")
+
+    code, out, _ = run("sync", "backfill")
+
+    assert code == 0
+    assert "contacts: 1 records, 1 differences\n" in out
+    assert "line_items: 0 records, 0 differences\n" in out
+
+
+def test_only_the_types_that_are_named_are_reconciled(run, sandbox):
+    HubSpot(sandbox.url).create("companies", name="Bright Harbor")
+
+    code, out, _ = run("sync", "reconcile", "--type", "companies")
+
+    assert code == 0
+    assert "companies: 1 records, 1 differences\n" in out
+    assert "contacts" not in out
+
+
+def test_without_a_portal_there_is_nothing_to_take_in(make_app):
+    runner = make_app(HUBSPOT_PRIVATE_APP_TOKEN="").test_cli_runner()
+
+    result = runner.invoke(args=["sync", "backfill"])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: No HubSpot portal is connected")
+
+
+def test_the_status_tells_how_far_each_run_has_got(run, sandbox):
+    HubSpot(sandbox.url).create("contacts", email="ada@example.com")
+    run("sync", "backfill")
+    sandbox.set_faults([{"kind": "status", "status": 503}])
+    code, _, err = run("sync", "reconcile", "--type", "contacts")
+
+    _, out, _ = run("sync", "status")
+
+    assert code == 1
+    assert err.startswith("Error: ")
+    lines = [re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "…", each) for each in out.splitlines()]
+    assert "backfill     contacts    completed  1 of 1 records, 1 differences; completed …" in lines
+    assert "reconcile    contacts    running    0 of 1 records, 0 differences; got on …" in lines
+    assert "503" in lines[-1] or "unavailable" in lines[-1].lower()
 
 
 @pytest.mark.parametrize(

@@ -33,10 +33,15 @@ def write(
     session: Session, portal_id: int, object_type: ObjectType, settled: Sequence[Settled]
 ) -> int:
     """Write records into the mirror; returns how many of its rows were not like this."""
-    changed = session.scalar(_UPDATE, _as_json(each for each in settled if each.row_id)) or 0
+    known = [each for each in settled if each.row_id]
     new = [each for each in settled if not each.row_id and not each.record.archived]
     keys = {"portal_id": portal_id, "object_type": object_type.name}
-    return changed + (session.scalar(_INSERT, {**keys, **_as_json(new)}) or 0)
+    changed = 0
+    if known:
+        changed += session.scalar(_UPDATE, _as_json(known)) or 0
+    if new:
+        changed += session.scalar(_INSERT, {**keys, **_as_json(new)}) or 0
+    return changed
 
 
 _INCOMING = """

@@ -60,24 +60,25 @@ class _Step:
 
 
 def sweep() -> None:
-    """See to it that every portal that is set up is backfilled once, and looked at again."""
-    for portal_id in filter(portals.is_set_up, portals.list_connected_portal_ids()):
+    """Backfill portals that are set up and never were; go on with what was interrupted."""
+    for portal_id in portals.list_connected_portal_ids():
+        if not portals.is_set_up(portal_id):
+            continue
         backfilled = runs.list_backfilled(portal_id)
         lacking = [each for each in OBJECT_TYPES.values() if each not in backfilled]
         with transaction() as session:
             runs.begin(session, portal_id, BACKFILL, lacking)
-            runs.begin(session, portal_id, INCREMENTAL, backfilled)
         for kind in KINDS:
             _enqueue_unfinished(portal_id, kind)
 
 
-def reconcile_all() -> None:
-    """Have the mirror of every portal compared with HubSpot, as far as it was backfilled."""
+def begin_everywhere(kind: str) -> None:
+    """Have every portal searched or reconciled, as far as it was backfilled."""
     for portal_id in portals.list_connected_portal_ids():
         backfilled = runs.list_backfilled(portal_id)
         with transaction() as session:
-            runs.begin(session, portal_id, RECONCILE, backfilled)
-        _enqueue_unfinished(portal_id, RECONCILE)
+            runs.begin(session, portal_id, kind, backfilled)
+        _enqueue_unfinished(portal_id, kind)
 
 
 def work(key: str) -> None:
@@ -104,10 +105,13 @@ def follow(kind: str, names: Collection[str] = ()) -> Generator[SyncRun, None, N
     Raises:
         AtWorkError: another process does not let go of it.
         HubSpotError: HubSpot cannot be reached or refuses; done again, it goes on.
-        ConfigError: see ``portals.set_up``.
+        ConfigError: no portal is connected; or see ``portals.set_up``.
     """
     chosen = [each for name, each in OBJECT_TYPES.items() if not names or name in names]
-    for portal_id in portals.list_connected_portal_ids():
+    connected = portals.list_connected_portal_ids()
+    if not connected:
+        raise ConfigError("No HubSpot portal is connected; ask `flask hubspot doctor`")
+    for portal_id in connected:
         with transaction() as session:
             runs.begin(session, portal_id, kind, chosen)
         yield from go_on(portal_id, kind, patience=_TAKE_OVER)

@@ -11,6 +11,8 @@ from sqlalchemy import text
 from crm.errors import CRMError
 from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotAuthError
+from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from crm.sandbox.access import Access
 from crm.services import runs, sync
 from tests.conftest import wait_until
 from tests.contracts.source import ROOT
@@ -405,7 +407,7 @@ def test_a_sweep_backfills_a_portal_that_is_set_up_and_then_searches_it(
     sync.sweep()
     run_jobs()
     [new] = create(1)
-    sync.sweep()
+    sync.begin_everywhere("incremental")
     run_jobs()
 
     assert rows().keys() == {*ids, new}
@@ -416,6 +418,42 @@ def test_a_sweep_leaves_a_portal_alone_that_is_not_set_up(portal_id, app):
     sync.sweep()
 
     assert sync.list_status() == []
+
+
+def test_a_sweep_goes_on_with_what_an_outage_interrupted(set_up, run_jobs, create, sandbox):
+    ids = create(250)
+    sandbox.set_faults([{"kind": "status", "status": 503, "match": "/companies$"}])
+    sync.sweep()
+    run_jobs()
+    interrupted = latest("backfill", "companies")
+    sandbox.set_faults([])
+
+    sync.sweep()
+    run_jobs()
+
+    assert (interrupted.state, interrupted.processed) == ("running", 0)
+    assert interrupted.error
+    assert rows().keys() == set(ids)
+    assert latest("backfill", "line_items").state == "completed"
+
+
+def test_a_type_that_we_may_not_see_does_not_hold_up_those_after_it(
+    set_up, run_jobs, create, hubspot, sandbox, change_settings
+):
+    ids = create(2)
+    scopes = {f"crm.objects.{name}.read" for name in ("contacts", "deals", "line_items")}
+    narrow = Access(DEFAULT_PORTAL_ID, DEFAULT_APP.id, scopes=frozenset(scopes | {"tickets"}))
+    sandbox.sandbox.registry.add_token("pat-na1-narrow", narrow)
+    change_settings(hubspot_private_app_token="pat-na1-narrow")
+
+    sync.sweep()
+    run_jobs()
+
+    assert rows().keys() == set(ids)
+    refused = latest("backfill", "companies")
+    assert refused.state == "failed"
+    assert "scope" in refused.error
+    assert latest("backfill", "line_items").state == "completed"
 
 
 def test_a_job_without_time_leaves_the_rest_to_the_next(set_up, run_jobs, create, monkeypatch):
@@ -435,7 +473,7 @@ def test_the_nightly_reconciliation_mends_what_was_backfilled(set_up, run_jobs, 
     run_jobs()
     hubspot.archive("contacts", ids[0])
 
-    sync.reconcile_all()
+    sync.begin_everywhere("reconcile")
     run_jobs()
 
     assert rows().keys() == {ids[1]}
