@@ -4,7 +4,7 @@ The schedules are cron lines with seconds in the sixth field.
 """
 
 from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
-from crm.services import pipelines, push, sign_ins
+from crm.services import pipelines, push, schemas, sign_ins
 
 
 @app.task(name=push.TASK)
@@ -32,6 +32,13 @@ def give_back_stalled(timestamp: int) -> None:
 def refresh_pipelines(timestamp: int) -> None:
     """Keep the pipelines young, so that registrations are checked against today's stages."""
     pipelines.refresh_stale_pipelines()
+
+
+@app.periodic(cron="* * * * * 20,50")
+@app.task(name="refresh_schemas", queueing_lock="refresh_schemas")
+def refresh_schemas(timestamp: int) -> None:
+    """Keep the property definitions young, so that writes are checked against today's."""
+    schemas.refresh_stale_schemas()
 
 
 @app.periodic(cron="17 3 * * * 0")

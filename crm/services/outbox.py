@@ -1,13 +1,13 @@
 """The outbox: the rows and pairs of the mirror that wait for HubSpot, and what became of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.orm import aliased
 
 from crm.extensions import transaction
@@ -39,24 +39,39 @@ class PendingRecord:
         return str(self.uuid)
 
 
+_COLUMNS = (
+    Record.id,
+    Record.uuid,
+    Record.hs_object_id,
+    Record.properties,
+    Record.unsent,
+    Record.revision,
+)
+
+
 def list_pending_records(
     portal_id: int, object_type: ObjectType, after: int
 ) -> list[PendingRecord]:
     """The next rows of a type that wait, after the row with the id ``after``: a batch at most."""
-    columns = (
-        Record.id,
-        Record.uuid,
-        Record.hs_object_id,
-        Record.properties,
-        Record.unsent,
-        Record.revision,
-    )
     statement = (
-        select(*columns)
+        select(*_COLUMNS)
         .where(Record.portal_id == portal_id, Record.object_type == object_type.name)
         .where(Record.state == PENDING, Record.archived_at.is_(None), Record.id > after)
+        # A request is sending these itself.
+        .where(or_(Record.held_until.is_(None), Record.held_until < func.now()))
         .order_by(Record.id)
         .limit(hubspot_records.BATCH)
+    )
+    with transaction() as session:
+        return [PendingRecord(*row) for row in session.execute(statement)]
+
+
+def list_held_records(ids: Collection[int]) -> list[PendingRecord]:
+    """The rows among these that wait for the request that holds them."""
+    statement = (
+        select(*_COLUMNS)
+        .where(Record.id.in_(list(ids)), Record.state == PENDING, Record.archived_at.is_(None))
+        .order_by(Record.id)
     )
     with transaction() as session:
         return [PendingRecord(*row) for row in session.execute(statement)]
@@ -83,6 +98,28 @@ def list_pending_pairs(portal_id: int, association: AssociationType, after: int)
         }
 
 
+def list_pending_pairs_of(row_ids: Collection[int]) -> dict[int, dict[Pair, int]]:
+    """The pairs of rows that wait, and whose both ends HubSpot has, by type id; then as above."""
+    from_record, to_record = aliased(Record), aliased(Record)
+    ids = list(row_ids)
+    statement = (
+        select(
+            Association.type_id, from_record.hs_object_id, to_record.hs_object_id, Association.id
+        )
+        .join(from_record, from_record.id == Association.from_id)
+        .join(to_record, to_record.id == Association.to_id)
+        .where(or_(Association.from_id.in_(ids), Association.to_id.in_(ids)))
+        .where(Association.state == PENDING)
+        .where(from_record.hs_object_id.is_not(None), to_record.hs_object_id.is_not(None))
+        .order_by(Association.id)
+    )
+    found: dict[int, dict[Pair, int]] = {}
+    with transaction() as session:
+        for type_id, from_id, to_id, row_id in session.execute(statement):
+            found.setdefault(type_id, {})[from_id or "", to_id or ""] = row_id
+    return found
+
+
 # An answer that was overtaken by news of the same record tells nothing new.
 _ACCEPTED = text("""
     UPDATE records
@@ -101,6 +138,7 @@ _ACCEPTED = text("""
             FROM jsonb_each(records.drafts) AS waiting(name, draft)), '{}') END,
         state = CASE WHEN records.revision = answer.revision THEN 'synced' ELSE records.state END,
         rejection = NULL,
+        held_until = NULL,
         hs_created_at = coalesce(answer.created_at, records.hs_created_at),
         hs_modified_at = greatest(answer.updated_at, records.hs_modified_at),
         updated_at = now()
@@ -119,17 +157,23 @@ _ACCEPTED = text("""
 
 _REFUSED = text("""
     UPDATE records
-    SET state = 'rejected', rejection = refusal.rejection, updated_at = now()
+    SET state = 'rejected', rejection = refusal.rejection, held_until = NULL, updated_at = now()
     FROM jsonb_to_recordset(CAST(:refusals AS jsonb)) AS refusal(
         id bigint, revision bigint, rejection jsonb)
     WHERE records.id = refusal.id AND records.revision = refusal.revision
+        -- Else another sender was faster, and HubSpot has it.
+        AND records.state = 'pending'
 """)
 
 
 def settle_records(
     rows: Sequence[PendingRecord], outcome: BatchOutcome[str, HubSpotRecord]
-) -> None:
-    """Write down what became of the rows; one that changed meanwhile stays pending."""
+) -> dict[int, HubSpotError]:
+    """Write down what became of the rows; one that changed meanwhile stays pending.
+
+    Returns:
+        Why HubSpot refuses the others, by row id.
+    """
     # Two rows that HubSpot takes for one record: the first has it, the other is told so below.
     answers = {
         outcome.done[row.key].id: _answer(row, outcome.done[row.key])
@@ -140,17 +184,37 @@ def settle_records(
         accepted = set(
             session.scalars(_ACCEPTED, {"answers": orjson.dumps(list(answers.values())).decode()})
         )
-        refusals = []
+        refused = {}
         for row in rows:
             error = outcome.refused.get(row.key) or (
                 None if row.id in accepted else same_record(outcome.done[row.key].id)
             )
             if error and not error.retryable:
                 log.warning("record rejected", record_id=row.id, reason=error.message)
-                refusals.append(
-                    {"id": row.id, "revision": row.revision, "rejection": error.as_rejection()}
-                )
+                refused[row.id] = error
+        refusals = [
+            {"id": row.id, "revision": row.revision, "rejection": refused[row.id].as_rejection()}
+            for row in rows
+            if row.id in refused
+        ]
         session.execute(_REFUSED, {"refusals": orjson.dumps(refusals).decode()})
+    return refused
+
+
+def find_hs_object_id(row_id: int) -> str | None:
+    """HubSpot's id of a row, once it has one."""
+    with transaction() as session:
+        return session.scalar(select(Record.hs_object_id).where(Record.id == row_id))
+
+
+def settle_archived(ids: Collection[int]) -> None:
+    """Write down that HubSpot has archived the records too."""
+    with transaction() as session:
+        session.execute(
+            update(Record)
+            .where(Record.id.in_(list(ids)), Record.archived_at.is_not(None))
+            .values(state=SYNCED, held_until=None)
+        )
 
 
 _REFUSED_PAIRS = text("""

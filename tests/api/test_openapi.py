@@ -38,7 +38,7 @@ def test_the_document_tells_every_route_of_ours(app, document):
 
 def test_every_operation_tells_its_guard(app, document):
     schemes = {Guard.PUBLIC: [], Guard.PERSON: ["token"], Guard.REFRESH: ["refresh"]}
-    schemes[Guard.MEMBER] = ["token", "key"]
+    schemes[Guard.MEMBER] = schemes[Guard.ADMIN] = ["token", "key"]
     schemes[Guard.HUBSPOT] = ["signature"]
 
     for rule in app.url_map.iter_rules():

@@ -16,6 +16,16 @@ ROUTES = {
     ("GET", "/me", Guard.PERSON),
     ("GET", "/contacts", Guard.MEMBER),
     ("GET", "/contacts/pipelines", Guard.PUBLIC),
+    *(
+        (method, f"/{name}{rest}", Guard.ADMIN)
+        for name in ("contacts", "companies", "deals", "tickets", "line_items")
+        for method, rest in (
+            ("POST", ""),
+            ("POST", "/batch"),
+            ("PATCH", "/<record_id>"),
+            ("DELETE", "/<record_id>"),
+        )
+    ),
     ("POST", "/webhooks/hubspot", Guard.HUBSPOT),
     ("GET", "/health", Guard.PUBLIC),
     ("GET", "/docs/", Guard.PUBLIC),

@@ -1,0 +1,179 @@
+"""Sending at once: what a caller waits for goes to HubSpot within the request, as the job sends it.
+
+What cannot be sent in time is left to the job. Two senders of one row change nothing (see
+``push``), but an older value must not arrive after a newer one: so a request waits for whoever
+may be sending the same row, and the job leaves alone what a request holds.
+"""
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import structlog
+
+from crm.errors import ConfigError
+from crm.extensions import transaction
+from crm.hubspot import associations as hubspot_associations
+from crm.hubspot import records as hubspot_records
+from crm.hubspot.answers import HubSpotRecord
+from crm.hubspot.client import HubSpotClient, Timeouts
+from crm.hubspot.errors import HubSpotError, HubSpotUnavailableError
+from crm.hubspot.paging import parts
+from crm.models import PENDING
+from crm.objects import ASSOCIATIONS, ObjectType
+from crm.queue import list_running
+from crm.services import drafting, outbox, portals
+from crm.services.delivery import (
+    create_associations,
+    fitting,
+    raise_what_may_pass,
+    update_records,
+    upsert_records,
+)
+from crm.services.drafting import Drafted
+from crm.services.outbox import PendingRecord
+from crm.services.push import TASK, enqueue_push
+
+log = structlog.get_logger(__name__)
+
+FOR_ONE = Timeouts(connect=1, read=1.5, patience=3)
+"""A person waits about three seconds for one record."""
+FOR_MANY = Timeouts(connect=1, read=15, patience=20)
+"""And longer for a thousand."""
+
+_LOOK_AGAIN = 0.05
+
+
+@dataclass
+class Sent:
+    """What became of rows, by id; one that is in neither waits for the job."""
+
+    accepted: dict[int, HubSpotRecord] = field(default_factory=dict)
+    refused: dict[int, HubSpotError] = field(default_factory=dict)
+    refused_pairs: dict[int, HubSpotError] = field(default_factory=dict)
+    """By the id of the association."""
+    is_complete: bool = False
+    """Whether there is nothing that was left to the job."""
+
+
+def send_now(
+    portal_id: int, object_type: ObjectType, rows: Sequence[Drafted], timeouts: Timeouts
+) -> Sent:
+    """Send rows that were just drafted, and their associations.
+
+    Never raises what HubSpot says: rows that it refuses are told of, all others that it did not
+    accept are left to the job.
+    """
+    sent = Sent()
+    until = time.monotonic() + timeouts.patience
+    ids = [row.id for row in rows]
+    try:
+        # Whoever finds HubSpot down tells the job, which pauses; nobody else waits for it then.
+        if not portals.find_push_pause(portal_id):
+            _await_others(portal_id, rows, until)
+            client = _connect(portal_id, timeouts)
+            for batch in _batches(outbox.list_held_records(ids)):
+                if time.monotonic() > until:
+                    raise HubSpotUnavailableError("HubSpot takes longer than the caller waits")
+                _send(client, portal_id, object_type, batch, sent)
+            _send_pairs(client, [each for each in ids if each not in sent.refused], sent)
+            sent.is_complete = True
+    except (HubSpotError, ConfigError) as error:
+        log.warning("left to the job", reason=error.message, rows=len(ids) - len(sent.accepted))
+    finally:
+        left = [each for each in ids if each not in sent.accepted and each not in sent.refused]
+        _leave(portal_id, left, is_urgent=not sent.is_complete)
+    return sent
+
+
+def archive_now(portal_id: int, object_type: ObjectType, row: Drafted) -> bool:
+    """Archive in HubSpot what was archived here; False where that is left to the job."""
+    try:
+        if not portals.find_push_pause(portal_id):
+            _await_others(portal_id, [row], time.monotonic() + FOR_ONE.patience)
+            hs_object_id = outbox.find_hs_object_id(row.id)
+            if hs_object_id:
+                client = _connect(portal_id, FOR_ONE)
+                hubspot_records.archive(client, object_type, [hs_object_id])
+            outbox.settle_archived([row.id])
+            return True
+    except (HubSpotError, ConfigError) as error:
+        log.warning("archiving left to the job", reason=error.message)
+    _leave(portal_id, [row.id], is_urgent=True)
+    return False
+
+
+def _connect(portal_id: int, timeouts: Timeouts) -> HubSpotClient:
+    client = replace(portals.connect(portal_id, someone_waits=True), timeouts=timeouts)
+    if not portals.is_set_up(portal_id):
+        portals.set_up(client, portal_id)
+    return client
+
+
+def _await_others(portal_id: int, rows: Sequence[Drafted], until: float) -> None:
+    """Wait until no job and no other request may be sending an older state of the rows."""
+    befores = [row.before for row in rows if row.before]
+    jobs = (
+        list_running(TASK, portal_id) if any(each.state == PENDING for each in befores) else set()
+    )
+    held = {each.id for each in befores if each.is_held}
+    while (jobs or held) and time.monotonic() < until:
+        time.sleep(_LOOK_AGAIN)
+        jobs &= list_running(TASK, portal_id) if jobs else set()
+        if held:
+            with transaction() as session:
+                held -= drafting.take(session, held)
+    if jobs or held:
+        raise HubSpotUnavailableError("Others are still sending the same records")
+
+
+def _batches(rows: Sequence[PendingRecord]) -> Iterator[Sequence[PendingRecord]]:
+    """Rows that HubSpot has and rows that it has not, each as full batches."""
+    for is_known in (True, False):
+        left = [row for row in rows if bool(row.hs_object_id) is is_known]
+        while left:
+            batch = fitting(left[: hubspot_records.BATCH])
+            yield batch
+            left = left[len(batch) :]
+
+
+def _send(
+    client: HubSpotClient,
+    portal_id: int,
+    object_type: ObjectType,
+    rows: Sequence[PendingRecord],
+    sent: Sent,
+) -> None:
+    if rows[0].hs_object_id:
+        outcome = update_records(client, object_type, rows)
+    else:
+        outcome = upsert_records(client, portal_id, object_type, rows)
+    refused = outbox.settle_records(rows, outcome)
+    sent.refused |= refused
+    sent.accepted |= {
+        row.id: outcome.done[row.key]
+        for row in rows
+        if row.key in outcome.done and row.id not in refused
+    }
+    raise_what_may_pass(outcome)
+
+
+def _send_pairs(client: HubSpotClient, row_ids: Collection[int], sent: Sent) -> None:
+    waiting = outbox.list_pending_pairs_of(row_ids)
+    for type_id, pairs in waiting.items():
+        for some in parts(list(pairs), hubspot_associations.BATCH):
+            outcome = create_associations(client, ASSOCIATIONS[type_id], some)
+            outbox.settle_pairs({pair: pairs[pair] for pair in some}, outcome)
+            sent.refused_pairs |= {
+                pairs[pair]: error for pair, error in outcome.refused.items() if not error.retryable
+            }
+            raise_what_may_pass(outcome)
+
+
+def _leave(portal_id: int, ids: Collection[int], *, is_urgent: bool) -> None:
+    """Let go of rows, and have the job send what is left."""
+    with transaction() as session:
+        if ids:
+            drafting.release(session, ids)
+        if is_urgent:
+            enqueue_push(portal_id)

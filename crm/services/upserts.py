@@ -1,0 +1,383 @@
+"""Upserts: other applications write records, to the mirror first and at once to HubSpot.
+
+By the time the caller is told, HubSpot has it (created, updated, archived), or it is sure to get
+it (queued), or HubSpot refused it and the mirror is as if it had never been asked.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
+
+import orjson
+from psycopg2.errors import DeadlockDetected, ForeignKeyViolation, UniqueViolation
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from crm.errors import (
+    ConflictError,
+    CRMError,
+    InvalidInputError,
+    NotFoundError,
+    PreconditionFailedError,
+)
+from crm.extensions import transaction
+from crm.models import SYNCED
+from crm.objects import CONTACTS, AssociationType, ObjectType
+from crm.services import drafting, records
+from crm.services.associating import declared_between, list_associated_types
+from crm.services.drafting import Before, Drafted, New
+from crm.services.etags import etag_of
+from crm.services.sending import FOR_MANY, FOR_ONE, Sent, archive_now, send_now
+
+MOST = 1000
+"""Upserts of one request."""
+
+_MOST_ATTEMPTS = 5
+
+Action = Literal["created", "updated", "archived", "queued"]
+Result = TypeVar("Result")
+Pair = tuple[AssociationType, int, int]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a caller wants of one record, by HubSpot's names, checked."""
+
+    properties: Mapping[str, str]
+    external_id: str | None = None
+    associations: Sequence[tuple[str, str]] = ()
+    """Of each the object type and whom: HubSpot's id, or a contact's e-mail."""
+
+    def key(self, object_type: ObjectType) -> str:
+        """What tells whether two entries mean one record.
+
+        Raises:
+            InvalidInputError: there is none.
+        """
+        name = object_type.key_property or "external_id"
+        key = self.external_id if name == "external_id" else self.properties.get(name)
+        if not key or not key.strip():
+            raise InvalidInputError(errors={name: "Missing data for required field."})
+        return key.strip().lower() if object_type.key_property else key
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of an entry."""
+
+    action: Action
+    hs_object_id: str | None
+    etag: str | None = None
+    refused_associations: Sequence[str] = ()
+    """HubSpot's reason for each association that it refused; the mirror does not keep those."""
+
+
+@dataclass
+class _Draft:
+    """One row with the entries that it stands for."""
+
+    indexes: list[int]
+    entry: Entry
+    drafted: Drafted | None = None
+    new_pairs: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """By the id of each association that was new, its two rows."""
+
+
+def upsert(
+    portal_id: int, object_type: ObjectType, entries: Sequence[Entry]
+) -> list[Written | CRMError]:
+    """Create or change records by their keys.
+
+    Entries with one key are taken in their order, and sent as one.
+
+    Returns:
+        What became of each entry, in their order; an error for one that was refused.
+    """
+    results: dict[int, Written | CRMError] = {}
+    timeouts = FOR_ONE if len(entries) == 1 else FOR_MANY
+    drafts = _attempt(lambda session: _draft(session, portal_id, object_type, entries, results))
+    drafted = [each.drafted for each in drafts if each.drafted]
+    if drafted:
+        sent = send_now(portal_id, object_type, drafted, timeouts)
+        _undo_refused(drafts, sent)
+        for draft, result in zip(drafts, _told(drafts, sent), strict=True):
+            results |= dict.fromkeys(draft.indexes, result)
+            if isinstance(result, Written) and result.action == "created":
+                # The later ones of the same key found it there.
+                later = Written("updated", result.hs_object_id, result.etag)
+                results |= dict.fromkeys(draft.indexes[1:], later)
+    return [results[index] for index in range(len(entries))]
+
+
+def change(
+    portal_id: int,
+    object_type: ObjectType,
+    record_id: str,
+    entry: Entry,
+    expected: Collection[str] | None,
+) -> Written:
+    """Change a record.
+
+    Args:
+        portal_id: whose mirror.
+        object_type: of the record.
+        record_id: HubSpot's, also one that was merged away, or the row's uuid.
+        entry: what to change.
+        expected: the tags of the versions that may be changed; None for any.
+
+    Raises:
+        NotFoundError: there is no such record.
+        PreconditionFailedError: it has moved on.
+        ConflictError: another contact has the e-mail.
+        InvalidInputError: nothing to change, or an unknown record to associate with.
+        HubSpotError: HubSpot refuses it.
+    """
+    if not entry.properties and not entry.associations:
+        raise InvalidInputError(errors={"properties": "Nothing to change"})
+
+    def draft(session: Session) -> _Draft:
+        row = _expected(session, portal_id, object_type, record_id, expected)
+        _refuse_taken_email(session, portal_id, object_type, row, entry)
+        targets = _Targets(session, portal_id, object_type, [entry])
+        if problems := targets.problems_of(entry):
+            raise InvalidInputError(errors=problems)
+        drafted = drafting.update(session, [(row, entry.properties)])[0]
+        pairs = records.associate(portal_id, targets.pairs_of(entry, row.id))
+        return _Draft([0], entry, drafted, pairs)
+
+    written = _attempt(draft)
+    drafted = [each for each in (written.drafted,) if each]
+    sent = send_now(portal_id, object_type, drafted, FOR_ONE)
+    _undo_refused([written], sent)
+    result = _told([written], sent)[0]
+    if isinstance(result, CRMError):
+        raise result
+    # A record that waited here, unknown to HubSpot, was created by this; the caller changed it.
+    return replace(result, action="updated") if result.action == "created" else result
+
+
+def archive(
+    portal_id: int, object_type: ObjectType, record_id: str, expected: Collection[str] | None
+) -> Written:
+    """Archive a record; otherwise like ``change``."""
+    with transaction() as session:
+        row = _expected(session, portal_id, object_type, record_id, expected)
+        drafted = drafting.archive(session, row)
+    is_archived = archive_now(portal_id, object_type, drafted)
+    return Written("archived", row.hs_object_id) if is_archived else Written("queued", None)
+
+
+def _expected(
+    session: Session,
+    portal_id: int,
+    object_type: ObjectType,
+    record_id: str,
+    expected: Collection[str] | None,
+) -> Before:
+    row = drafting.find_by_id(session, portal_id, object_type, record_id)
+    if row is None:
+        raise NotFoundError
+    if expected is not None and etag_of(row) not in expected:
+        raise PreconditionFailedError
+    return row
+
+
+def _refuse_taken_email(
+    session: Session, portal_id: int, object_type: ObjectType, row: Before, entry: Entry
+) -> None:
+    email = entry.properties.get("email")
+    if object_type is not CONTACTS or email in (None, row.key):
+        return
+    holder = drafting.find_by_keys(session, portal_id, object_type, [email]).get(email)
+    if holder:
+        raise already_exists(object_type, holder.hs_object_id)
+
+
+def already_exists(object_type: ObjectType, hs_object_id: str | None) -> ConflictError:
+    """The refusal of a second record with a unique value, in HubSpot's words."""
+    pointer = f". Existing ID: {hs_object_id}" if hs_object_id else ""
+    return ConflictError(f"{object_type.singular.title()} already exists{pointer}")
+
+
+def _attempt(write: Callable[[Session], Result]) -> Result:
+    """Write in one transaction; again, if others have just written what it was to find."""
+    for attempt in range(_MOST_ATTEMPTS):
+        try:
+            with transaction() as session:
+                return write(session)
+        except (IntegrityError, OperationalError) as error:
+            is_race = isinstance(
+                error.orig, UniqueViolation | ForeignKeyViolation | DeadlockDetected
+            )
+            if not is_race or attempt == _MOST_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _draft(
+    session: Session,
+    portal_id: int,
+    object_type: ObjectType,
+    entries: Sequence[Entry],
+    results: dict[int, Written | CRMError],
+) -> list[_Draft]:
+    """Write what the entries want; what is wrong with one goes to the results."""
+    targets = _Targets(session, portal_id, object_type, entries)
+    drafts: dict[str, _Draft] = {}
+    for index, entry in enumerate(entries):
+        try:
+            key = entry.key(object_type)
+            if problems := targets.problems_of(entry):
+                raise InvalidInputError(errors=problems)
+        except InvalidInputError as error:
+            results[index] = error
+            continue
+        draft = drafts.setdefault(key, _Draft([], Entry({})))
+        draft.indexes.append(index)
+        draft.entry = Entry(
+            {**draft.entry.properties, **entry.properties},
+            entry.external_id,
+            list(dict.fromkeys([*draft.entry.associations, *entry.associations])),
+        )
+    found = drafting.find_by_keys(session, portal_id, object_type, list(drafts))
+    changes = sorted(
+        ((found[key], draft.entry.properties) for key, draft in drafts.items() if key in found),
+        key=lambda each: each[0].id,
+    )
+    new = sorted(drafts.keys() - found.keys())  # In one order, so that no two wait for each other.
+    changed = {row.id: row for row in drafting.update(session, changes)}
+    inserted = drafting.insert(
+        session,
+        portal_id,
+        object_type,
+        [New(drafts[key].entry.properties, drafts[key].entry.external_id) for key in new],
+    )
+    for key, row in zip(new, inserted, strict=True):
+        drafts[key].drafted = row
+    for key, before in found.items():
+        drafts[key].drafted = changed[before.id]
+    _associate(portal_id, targets, list(drafts.values()))
+    return list(drafts.values())
+
+
+def _associate(portal_id: int, targets: "_Targets", drafts: Sequence[_Draft]) -> None:
+    owners: dict[tuple[int, int], _Draft] = {}
+    wanted: list[Pair] = []
+    for draft in drafts:
+        assert draft.drafted  # noqa: S101 - each was just written
+        pairs = targets.pairs_of(draft.entry, draft.drafted.id)
+        owners |= {(from_id, to_id): draft for _, from_id, to_id in pairs}
+        wanted += pairs
+    for pair_id, ends in records.associate(portal_id, dict.fromkeys(wanted)).items():
+        owners[ends].new_pairs[pair_id] = ends
+
+
+_TARGETS = text("""
+    SELECT wanted.to_type, wanted.target, found.id
+    FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS wanted(to_type text, target text)
+    CROSS JOIN LATERAL (
+        SELECT id FROM records
+        WHERE portal_id = :portal_id AND object_type = wanted.to_type
+            AND hs_object_id = wanted.target AND archived_at IS NULL
+        UNION ALL
+        SELECT id FROM records
+        WHERE portal_id = :portal_id AND object_type = 'contacts' AND wanted.to_type = 'contacts'
+            AND email = lower(wanted.target) AND archived_at IS NULL
+        UNION ALL
+        SELECT records.id FROM record_aliases AS alias
+        JOIN records ON records.id = alias.record_id AND records.archived_at IS NULL
+        WHERE alias.portal_id = :portal_id AND alias.object_type = wanted.to_type
+            AND alias.hs_object_id = wanted.target
+        LIMIT 1) AS found
+""")
+
+
+class _Targets:
+    """The rows that entries want to be associated with, found in one statement."""
+
+    def __init__(
+        self,
+        session: Session,
+        portal_id: int,
+        object_type: ObjectType,
+        entries: Sequence[Entry],
+    ) -> None:
+        self._object_type = object_type
+        self._types = {each.name: each for each in list_associated_types(object_type)}
+        wanted = {pair for entry in entries for pair in entry.associations}
+        self._ids: dict[tuple[str, str], int] = {}
+        if wanted:
+            told = [{"to_type": to_type, "target": target} for to_type, target in sorted(wanted)]
+            parameters = {"portal_id": portal_id, "wanted": orjson.dumps(told).decode()}
+            found = session.execute(_TARGETS, parameters)
+            self._ids = {(row.to_type, row.target): row.id for row in found}
+
+    def problems_of(self, entry: Entry) -> dict[str, str]:
+        """What is wrong with an entry's associations, by dotted path."""
+        problems = {}
+        for number, (to_type, target) in enumerate(entry.associations):
+            if to_type not in self._types:
+                valid = ", ".join(self._types)
+                problems[f"associations.{number}.to_type"] = f"Must be one of: {valid}."
+            elif (to_type, target) not in self._ids:
+                kind = self._types[to_type].singular.replace("_", " ")
+                problems[f"associations.{number}.to"] = f"There is no such {kind}"
+        return problems
+
+    def pairs_of(self, entry: Entry, row_id: int) -> list[Pair]:
+        """An entry's associations, each in the direction that the registry declares."""
+        pairs = []
+        for to_type, target in entry.associations:
+            kind, is_reversed = declared_between(self._object_type, self._types[to_type])
+            other = self._ids[to_type, target]
+            pairs.append((kind, other, row_id) if is_reversed else (kind, row_id, other))
+        return pairs
+
+
+_FORGET_PAIRS = text("DELETE FROM associations WHERE id = ANY(:ids)")
+
+
+def _undo_refused(drafts: Sequence[_Draft], sent: Sent) -> None:
+    refused = [each for each in drafts if each.drafted and each.drafted.id in sent.refused]
+    pairs = [pair_id for each in refused for pair_id in each.new_pairs] + [
+        pair_id for each in drafts for pair_id in each.new_pairs if pair_id in sent.refused_pairs
+    ]
+    if not refused and not pairs:
+        return
+    with transaction() as session:
+        session.execute(_FORGET_PAIRS, {"ids": pairs})
+        drafting.undo(session, [each.drafted for each in refused if each.drafted])
+
+
+_STANDING = text("""
+    SELECT id, hs_object_id, state, revision, hs_modified_at FROM records WHERE id = ANY(:ids)
+""")
+
+
+def _told(drafts: Sequence[_Draft], sent: Sent) -> list[Written | CRMError]:
+    """What became of each draft."""
+    ids = [each.drafted.id for each in drafts if each.drafted]
+    with transaction() as session:
+        rows = {row.id: row for row in session.execute(_STANDING, {"ids": ids})}
+    return [_result(each, rows, sent) for each in drafts]
+
+
+def _result(draft: _Draft, rows: Mapping[int, Any], sent: Sent) -> Written | CRMError:
+    row_id = draft.drafted.id if draft.drafted else 0
+    if row_id in sent.refused:
+        return sent.refused[row_id]
+    row = rows[row_id]
+    record = sent.accepted.get(row_id)
+    if record is None and (row.state != SYNCED or not sent.is_complete):
+        return Written("queued", None, etag_of(row))
+    return Written(
+        "created" if record and record.is_new else "updated",
+        record.id if record else row.hs_object_id,
+        etag_of(row),
+        [
+            sent.refused_pairs[pair_id].message
+            for pair_id in draft.new_pairs
+            if pair_id in sent.refused_pairs
+        ],
+    )
