@@ -239,7 +239,7 @@ _UNDO = text("""
             THEN undone.revision ELSE records.revision + 1 END,
         updated_at = now()
     FROM (
-        SELECT told.*, ours.names,
+        SELECT told.id, told.written, told.state, told.rejection, told.revision, ours.names,
             ARRAY(SELECT unnest(told.was_unsent) INTERSECT SELECT unnest(ours.names)) AS unsent,
             coalesce((SELECT jsonb_object_agg(name, told.was_drafts -> name)
                 FROM unnest(ours.names) AS name WHERE told.was_drafts ? name), '{}') AS drafts,
