@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 import crm.tasks  # noqa: F401 - registers the tasks with the queue
 from crm import models  # noqa: F401 - registers the tables
-from crm.api import auth, contacts, guards, limits, operations, pipelines, webhooks
+from crm.api import auth, contacts, customers, guards, limits, operations, pipelines, webhooks
 from crm.api.blueprints import SECURITY_SCHEMES
 from crm.api.errors import register_errors
 from crm.api.records import record_blueprint
@@ -74,7 +74,7 @@ def _register(app: Flask) -> None:
     jwt.init_app(app)
     api.init_app(app)
     register_errors(app)
-    for module in (auth, contacts, pipelines, webhooks, operations):
+    for module in (auth, contacts, customers, pipelines, webhooks, operations):
         api.register_blueprint(module.bp)
     for object_type in OBJECT_TYPES.values():
         api.register_blueprint(record_blueprint(object_type))

@@ -3,14 +3,22 @@
 The schedules are cron lines with seconds in the sixth field.
 """
 
+from typing import Any
+
 from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
-from crm.services import pipelines, push, schemas, sign_ins
+from crm.services import customers, pipelines, push, schemas, sign_ins
 
 
 @app.task(name=push.TASK)
 def push_portal(key: int) -> None:
     """Send everything that waits for a portal; ``key`` is the portal's id."""
     push.push(key)
+
+
+@app.task(name=customers.WITHDRAW_TASK)
+def withdraw_customer(key: str, **customer: Any) -> None:
+    """Take back in HubSpot what a failed creation may have left there."""
+    customers.withdraw(**customer)
 
 
 @app.periodic(cron="* * * * * 0,15,30,45")

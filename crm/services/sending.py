@@ -19,6 +19,7 @@ from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient, Timeouts
 from crm.hubspot.errors import HubSpotError, HubSpotUnavailableError
 from crm.hubspot.paging import parts
+from crm.hubspot.retries import may_have_happened
 from crm.models import PENDING
 from crm.objects import ASSOCIATIONS, ObjectType
 from crm.queue import list_running
@@ -53,7 +54,9 @@ class Sent:
     refused_pairs: dict[int, HubSpotError] = field(default_factory=dict)
     """By the id of the association."""
     is_complete: bool = False
-    """Whether there is nothing that was left to the job."""
+    """Whether everything was said to HubSpot and answered."""
+    is_certain: bool = True
+    """Whether HubSpot has surely nothing of what it neither accepted nor refused."""
 
 
 def send_now(
@@ -61,8 +64,8 @@ def send_now(
 ) -> Sent:
     """Send rows that were just drafted, and their associations.
 
-    Never raises what HubSpot says: rows that it refuses are told of, all others that it did not
-    accept are left to the job.
+    Never raises what HubSpot says: rows that it refuses are told of. Afterwards all others that it
+    did not accept are to be left to the job, or undone.
     """
     sent = Sent()
     until = time.monotonic() + timeouts.patience
@@ -71,7 +74,7 @@ def send_now(
         # Whoever finds HubSpot down tells the job, which pauses; nobody else waits for it then.
         if not portals.find_push_pause(portal_id):
             _await_others(portal_id, rows, until)
-            client = _connect(portal_id, timeouts)
+            client = connect_now(portal_id, timeouts)
             for batch in _batches(outbox.list_held_records(ids)):
                 if time.monotonic() > until:
                     raise HubSpotUnavailableError("HubSpot takes longer than the caller waits")
@@ -79,11 +82,18 @@ def send_now(
             _send_pairs(client, [each for each in ids if each not in sent.refused], sent)
             sent.is_complete = True
     except (HubSpotError, ConfigError) as error:
-        log.warning("left to the job", reason=error.message, rows=len(ids) - len(sent.accepted))
-    finally:
-        left = [each for each in ids if each not in sent.accepted and each not in sent.refused]
-        _leave(portal_id, left, is_urgent=not sent.is_complete)
+        log.warning("not sent at once", reason=error.message, rows=len(ids) - len(sent.accepted))
+        sent.is_certain = not (isinstance(error, HubSpotError) and may_have_happened(error))
     return sent
+
+
+def leave_to_job(portal_id: int, rows: Sequence[Drafted], sent: Sent) -> None:
+    """Let go of what HubSpot neither accepted nor refused, and have the job send it."""
+    settled = sent.accepted.keys() | sent.refused.keys()
+    with transaction() as session:
+        drafting.release(session, [row.id for row in rows if row.id not in settled])
+        if not sent.is_complete:
+            enqueue_push(portal_id)
 
 
 def archive_now(portal_id: int, object_type: ObjectType, row: Drafted) -> bool:
@@ -93,17 +103,18 @@ def archive_now(portal_id: int, object_type: ObjectType, row: Drafted) -> bool:
             _await_others(portal_id, [row], time.monotonic() + FOR_ONE.patience)
             hs_object_id = outbox.find_hs_object_id(row.id)
             if hs_object_id:
-                client = _connect(portal_id, FOR_ONE)
+                client = connect_now(portal_id, FOR_ONE)
                 hubspot_records.archive(client, object_type, [hs_object_id])
             outbox.settle_archived([row.id])
             return True
     except (HubSpotError, ConfigError) as error:
         log.warning("archiving left to the job", reason=error.message)
-    _leave(portal_id, [row.id], is_urgent=True)
+    leave_to_job(portal_id, [row], Sent())
     return False
 
 
-def _connect(portal_id: int, timeouts: Timeouts) -> HubSpotClient:
+def connect_now(portal_id: int, timeouts: Timeouts) -> HubSpotClient:
+    """A client with the patience of a caller, for a portal that has what push needs."""
     client = replace(portals.connect(portal_id, someone_waits=True), timeouts=timeouts)
     if not portals.is_set_up(portal_id):
         portals.set_up(client, portal_id)
@@ -168,12 +179,3 @@ def _send_pairs(client: HubSpotClient, row_ids: Collection[int], sent: Sent) -> 
                 pairs[pair]: error for pair, error in outcome.refused.items() if not error.retryable
             }
             raise_what_may_pass(outcome)
-
-
-def _leave(portal_id: int, ids: Collection[int], *, is_urgent: bool) -> None:
-    """Let go of rows, and have the job send what is left."""
-    with transaction() as session:
-        if ids:
-            drafting.release(session, ids)
-        if is_urgent:
-            enqueue_push(portal_id)

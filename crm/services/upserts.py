@@ -28,7 +28,7 @@ from crm.services import drafting, records
 from crm.services.associating import declared_between, list_associated_types
 from crm.services.drafting import Before, Drafted, New
 from crm.services.etags import etag_of
-from crm.services.sending import FOR_MANY, FOR_ONE, Sent, archive_now, send_now
+from crm.services.sending import FOR_MANY, FOR_ONE, Sent, archive_now, leave_to_job, send_now
 
 MOST = 1000
 """Upserts of one request."""
@@ -96,10 +96,13 @@ def upsert(
     """
     results: dict[int, Written | CRMError] = {}
     timeouts = FOR_ONE if len(entries) == 1 else FOR_MANY
-    drafts = _attempt(lambda session: _draft(session, portal_id, object_type, entries, results))
+    drafts = in_one_transaction(
+        lambda session: _draft(session, portal_id, object_type, entries, results)
+    )
     drafted = [each.drafted for each in drafts if each.drafted]
     if drafted:
         sent = send_now(portal_id, object_type, drafted, timeouts)
+        leave_to_job(portal_id, drafted, sent)
         _undo_refused(drafts, sent)
         for draft, result in zip(drafts, _told(drafts, sent), strict=True):
             results |= dict.fromkeys(draft.indexes, result)
@@ -146,9 +149,10 @@ def change(
         pairs = records.associate(portal_id, targets.pairs_of(entry, row.id))
         return _Draft([0], entry, drafted, pairs)
 
-    written = _attempt(draft)
+    written = in_one_transaction(draft)
     drafted = [each for each in (written.drafted,) if each]
     sent = send_now(portal_id, object_type, drafted, FOR_ONE)
+    leave_to_job(portal_id, drafted, sent)
     _undo_refused([written], sent)
     result = _told([written], sent)[0]
     if isinstance(result, CRMError):
@@ -178,9 +182,18 @@ def _expected(
     row = drafting.find_by_id(session, portal_id, object_type, record_id)
     if row is None:
         raise NotFoundError
+    check_version(row, expected)
+    return row
+
+
+def check_version(row: Before, expected: Collection[str] | None) -> None:
+    """Refuse a row that has moved on.
+
+    Raises:
+        PreconditionFailedError: its tag is not among the expected.
+    """
     if expected is not None and etag_of(row) not in expected:
         raise PreconditionFailedError
-    return row
 
 
 def _refuse_taken_email(
@@ -200,8 +213,8 @@ def already_exists(object_type: ObjectType, hs_object_id: str | None) -> Conflic
     return ConflictError(f"{object_type.singular.title()} already exists{pointer}")
 
 
-def _attempt(write: Callable[[Session], Result]) -> Result:
-    """Write in one transaction; again, if others have just written what it was to find."""
+def in_one_transaction(write: Callable[[Session], Result]) -> Result:
+    """Draft in one transaction; again, if others have just written what it was to find."""
     for attempt in range(_MOST_ATTEMPTS):
         try:
             with transaction() as session:

@@ -4,11 +4,15 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.objects import OBJECT_TYPES
-from crm.services import pipelines, schemas
+from crm.objects import CONTACTS, OBJECT_TYPES
+from crm.services import accounts, pipelines, schemas
 from crm.services import push as push_module
+from crm.services.portals import connect
+from crm.services.pull import refresh
 from crm.services.push import push
-from tests.api.conftest import count_rows
+from tests.api.conftest import count_rows, counted_statements
+from tests.sandbox.client import HubSpot
+from tests.services.graphs import pairs_in
 
 DEAL = {"dealname": "A new engine", "dealstage": "qualifiedtobuy", "pipeline": "default"}
 RECORDS = {
@@ -27,6 +31,14 @@ ID_FIELDS = {name: f"hubspot_{each.singular}_id" for name, each in OBJECT_TYPES.
 @pytest.fixture
 def key(make_key):
     return make_key()
+
+
+@pytest.fixture
+def hubspot(sandbox):
+    """HubSpot's own API."""
+    client = HubSpot(sandbox.url)
+    with client.session:
+        yield client
 
 
 @pytest.fixture(autouse=True)
@@ -339,3 +351,344 @@ def test_every_wrong_field_is_named_by_its_path(call, definitions, sandbox):
         "properties.hs_priority": "Unknown option; valid ones are: low, medium, high",
     }
     assert count_rows("records") == 0
+
+
+# Batches
+
+
+def test_a_batch_answers_each_input_in_its_order(call, definitions, in_hubspot):
+    call("POST", "/contacts", {"email": "there@example.com"})
+    inputs = [
+        {"email": "ada@example.com", "firstname": "Ada"},
+        {"email": "nobody"},
+        {"email": "there@example.com", "firstname": "There"},
+        7,
+        {"firstname": "Nameless"},
+        {"email": "bob@example.com", "nickname": "Bob"},
+        {"email": "cy@example.com", "associations": [{"to_type": "companies", "to": "1"}]},
+        {"email": "dee@example.com", "associations": "all"},
+    ]
+
+    answer = call("POST", "/contacts/batch", {"inputs": inputs})
+
+    assert answer.status_code == 200
+    results = answer.json["results"]
+    ids = {each["email"]: each["hs_object_id"] for each in in_hubspot("contacts", "email")}
+    assert [each["index"] for each in results] == list(range(len(inputs)))
+    assert [(each["status"], each["action"], each["hubspot_contact_id"]) for each in results] == [
+        ("success", "created", ids["ada@example.com"]),
+        ("error", None, None),
+        ("success", "updated", ids["there@example.com"]),
+        *[("error", None, None)] * 5,
+    ]
+    assert [list(each["errors"]) for each in results if each["status"] == "error"] == [
+        ["email"],
+        ["body"],
+        ["email"],
+        ["nickname"],
+        ["associations.0.to"],
+        ["associations"],
+    ]
+    assert set(ids) == {"ada@example.com", "there@example.com"}
+
+
+def test_one_that_hubspot_refuses_does_not_fail_the_others(call, in_hubspot):
+    inputs = [{"email": f"a{each}@example.com"} for each in range(5)]
+    inputs[2]["no_such"] = "1"
+
+    results = call("POST", "/contacts/batch", {"inputs": inputs}).json["results"]
+
+    assert [each["status"] for each in results] == ["success"] * 2 + ["error"] + ["success"] * 2
+    assert "no_such" in results[2]["errors"]
+    assert len(in_hubspot("contacts")) == count_rows("records") == 4
+
+
+def test_one_key_twice_in_a_batch_is_one_record_with_the_last_values(call, in_hubspot):
+    inputs = [
+        {"email": "ada@example.com", "firstname": "A", "lastname": "Lovelace"},
+        {"email": "ADA@example.com", "firstname": "Ada"},
+    ]
+
+    results = call("POST", "/contacts/batch", {"inputs": inputs}).json["results"]
+
+    assert [each["action"] for each in results] == ["created", "updated"]
+    assert len({each["hubspot_contact_id"] for each in results}) == 1
+    [there] = in_hubspot("contacts", "firstname", "lastname")
+    assert (there["firstname"], there["lastname"]) == ("Ada", "Lovelace")
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_thousand_cost_eleven_requests_and_a_constant_number_of_statements(
+    call, client, key, sandbox, name
+):
+    def statements(count):
+        inputs = [many(name, each) for each in range(count)]
+        sandbox.clear_requests()
+        with counted_statements() as found:
+            answer = call("POST", f"/{name}/batch", {"inputs": inputs})
+        assert {each["status"] for each in answer.json["results"]} == {"success"}
+        return len(found) - 12 * sandbox.requests()["total"]
+
+    few = statements(1)
+    many_ = statements(1000)
+
+    assert sandbox.requests()["total"] <= 11
+    assert many_ <= few + 10
+
+
+def many(name, number):
+    given, _ = RECORDS[name]
+    keys = {"contacts": "email", "companies": "domain"}
+    values = {"email": f"ada{number}@example.com", "domain": f"e{number}.example"}
+    key = keys.get(name, "external_id")
+    return given | {key: values.get(key, f"X-{number}")}
+
+
+@pytest.mark.parametrize("inputs", [[], [{}] * 1001, "all", None])
+def test_a_batch_has_one_to_a_thousand_inputs(call, inputs):
+    answer = call("POST", "/contacts/batch", {"inputs": inputs})
+
+    assert answer.status_code == 400
+    assert list(answer.json["errors"]) == ["inputs"]
+
+
+def test_a_batch_is_queued_while_hubspot_is_down(call, sandbox, in_hubspot, run_jobs):
+    sandbox.stop()
+    inputs = [{"email": f"a{each}@example.com"} for each in range(3)]
+
+    results = call("POST", "/contacts/batch", {"inputs": inputs}).json["results"]
+
+    assert [(each["status"], each["action"]) for each in results] == [("success", "queued")] * 3
+    sandbox.start()
+    end_pause()
+    run_jobs()
+    assert len(in_hubspot("contacts")) == 3
+
+
+# Associations
+
+
+def test_records_are_associated_by_email_and_by_id(call, hubspot):
+    contact = call("POST", "/contacts", RECORDS["contacts"][0]).json["hubspot_contact_id"]
+    company = call("POST", "/companies", RECORDS["companies"][0]).json["hubspot_company_id"]
+    wanted = [
+        {"to_type": "contacts", "to": "Ada@example.com"},
+        {"to_type": "companies", "to": company},
+    ]
+
+    deal = call("POST", "/deals", RECORDS["deals"][0] | {"associations": wanted}).json
+
+    assert deal["action"] == "created"
+    deal_id = deal["hubspot_deal_id"]
+    assert pairs_in(hubspot, "deals", "contacts") == [(deal_id, contact)]
+    assert pairs_in(hubspot, "deals", "companies") == [(deal_id, company)]
+    with transaction() as session:
+        states = session.scalars(text("SELECT state FROM associations")).all()
+    assert states == ["synced", "synced"]
+
+
+@pytest.mark.parametrize(
+    ("association", "path"),
+    [
+        ({"to_type": "contacts", "to": "bob@example.com"}, "associations.0.to"),
+        ({"to_type": "contacts", "to": "12345"}, "associations.0.to"),
+        ({"to_type": "line_items", "to": "12345"}, "associations.0.to_type"),
+        ({"to_type": "unicorns", "to": "12345"}, "associations.0.to_type"),
+        ({"to_type": "contacts"}, "associations.0.to"),
+        ({"to_type": "contacts", "to": 5}, "associations.0.to"),
+        ({"to_type": "contacts", "to": "\x00"}, "associations.0.to"),
+        ("ada@example.com", "associations.0"),
+    ],
+)
+def test_an_unknown_association_is_refused_by_its_path(call, association, path):
+    given = RECORDS["tickets"][0] | {"associations": [association]}
+
+    answer = call("POST", "/tickets", given)
+
+    assert answer.status_code == 400
+    assert list(answer.json["errors"]) == [path]
+    assert count_rows("records") == 0
+
+
+def test_a_pair_that_hubspot_refuses_is_told_and_not_kept(call, hubspot):
+    deals = [
+        call("POST", "/deals", DEAL | {"external_id": each}).json["hubspot_deal_id"]
+        for each in ("D-1", "D-2")
+    ]
+    given = RECORDS["line_items"][0]
+    call("POST", "/line_items", given | {"associations": [{"to_type": "deals", "to": deals[0]}]})
+
+    answer = call(
+        "POST", "/line_items", given | {"associations": [{"to_type": "deals", "to": deals[1]}]}
+    )
+
+    assert answer.status_code == 200
+    assert len(answer.json["association_errors"]) == 1
+    assert count_rows("associations") == 1
+
+
+def test_a_record_can_be_associated_without_being_changed(call, hubspot):
+    contact = call("POST", "/contacts", RECORDS["contacts"][0]).json["hubspot_contact_id"]
+    deal = call("POST", "/deals", RECORDS["deals"][0]).json["hubspot_deal_id"]
+
+    answer = call(
+        "PATCH",
+        f"/deals/{deal}",
+        {"associations": [{"to_type": "contacts", "to": "ada@example.com"}]},
+    )
+
+    assert answer.status_code == 200, answer.json
+    assert pairs_in(hubspot, "deals", "contacts") == [(deal, contact)]
+
+
+# One record
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_is_changed_by_hubspots_id_and_by_its_own(call, in_hubspot, name):
+    given, more = RECORDS[name]
+    hubspot_id = call("POST", f"/{name}", given).json[ID_FIELDS[name]]
+    [(uuid,)] = rows("uuid")
+
+    for each in (hubspot_id, uuid):
+        answer = call("PATCH", f"/{name}/{each}", {"properties": more})
+        assert answer.status_code == 200, answer.json
+        assert answer.json["action"] == "updated"
+        assert answer.json[ID_FIELDS[name]] == hubspot_id
+
+    [there] = in_hubspot(name, *map(OBJECT_TYPES[name].property_for, more))
+    for wire, value in more.items():
+        assert there[OBJECT_TYPES[name].property_for(wire)] == str(value)
+
+
+def test_an_id_that_was_merged_away_leads_to_what_it_became(call, hubspot, portal_id, in_hubspot):
+    ids = [
+        call("POST", "/contacts", {"email": f"a{each}@example.com"}).json["hubspot_contact_id"]
+        for each in range(2)
+    ]
+    merged = hubspot.merge("contacts", *ids)["id"]
+    refresh(connect(portal_id), portal_id, CONTACTS, ids)
+
+    answer = call("PATCH", f"/contacts/{ids[1]}", {"firstname": "Ada"})
+
+    assert answer.status_code == 200, answer.json
+    assert answer.json["hubspot_contact_id"] == merged
+
+
+@pytest.mark.parametrize(
+    "record_id",
+    ["12345", "no", "%00", "%ff", "9" * 400, "٣", "00000000-0000-0000-0000-000000000000", "..%2f"],
+)
+@pytest.mark.parametrize("method", ["PATCH", "DELETE"])
+def test_an_unknown_record_is_a_404(call, method, record_id):
+    answer = call(method, f"/contacts/{record_id}", {"firstname": "Ada"})
+
+    assert answer.status_code == 404
+    assert answer.json["error_code"] == "NOT_FOUND"
+
+
+def test_anothers_record_is_a_404(call, client, make_key):
+    hubspot_id = call("POST", "/contacts", RECORDS["contacts"][0]).json["hubspot_contact_id"]
+    accounts.create_organization("Another")
+    other = make_key("Another")
+
+    for method in ("PATCH", "DELETE"):
+        answer = client.open(
+            f"/contacts/{hubspot_id}", method=method, json={"firstname": "Eve"}, headers=other
+        )
+        assert answer.status_code == 404
+
+
+def test_a_change_of_nothing_is_refused(call):
+    hubspot_id = call("POST", "/contacts", RECORDS["contacts"][0]).json["hubspot_contact_id"]
+
+    assert call("PATCH", f"/contacts/{hubspot_id}", {}).status_code == 400
+
+
+def test_a_value_is_cleared_by_nothing(call, in_hubspot):
+    given = RECORDS["contacts"][0] | {"lastname": "L"}
+    hubspot_id = call("POST", "/contacts", given).json["hubspot_contact_id"]
+
+    call("PATCH", f"/contacts/{hubspot_id}", {"firstname": None, "lastname": ""})
+
+    [there] = in_hubspot("contacts", "firstname", "lastname")
+    assert (there["firstname"], there["lastname"]) == (None, None)
+
+
+def test_an_email_that_another_contact_has_is_a_conflict(call):
+    first, second = (
+        call("POST", "/contacts", {"email": f"a{each}@example.com"}).json["hubspot_contact_id"]
+        for each in range(2)
+    )
+
+    answer = call("PATCH", f"/contacts/{first}", {"email": "a1@example.com"})
+
+    assert answer.status_code == 409
+    assert answer.json["message"] == f"Contact already exists. Existing ID: {second}"
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_is_archived_on_both_sides(call, in_hubspot, name):
+    hubspot_id = call("POST", f"/{name}", RECORDS[name][0]).json[ID_FIELDS[name]]
+
+    answer = call("DELETE", f"/{name}/{hubspot_id}")
+
+    assert answer.status_code == 200
+    assert (answer.json["action"], answer.json[ID_FIELDS[name]]) == ("archived", hubspot_id)
+    assert in_hubspot(name) == []
+    assert rows("state", "archived_at IS NOT NULL", "held_until") == [("synced", True, None)]
+    assert call("DELETE", f"/{name}/{hubspot_id}").status_code == 404
+
+
+def test_while_hubspot_is_down_archiving_is_queued(call, sandbox):
+    hubspot_id = call("POST", "/contacts", RECORDS["contacts"][0]).json["hubspot_contact_id"]
+    sandbox.stop()
+
+    answer = call("DELETE", f"/contacts/{hubspot_id}")
+
+    assert (answer.status_code, answer.json["action"]) == (202, "queued")
+    assert rows("state", "archived_at IS NOT NULL", "held_until") == [("pending", True, None)]
+    assert [each for (each,) in jobs()] == ["push"]
+
+
+def jobs():
+    with transaction() as session:
+        return list(session.execute(text("SELECT task_name FROM procrastinate_jobs")))
+
+
+def test_what_was_never_sent_needs_no_archiving_in_hubspot(call, sandbox):
+    sandbox.stop()
+    call("POST", "/contacts", RECORDS["contacts"][0])
+    end_pause()
+    [(uuid,)] = rows("uuid")
+
+    assert call("DELETE", f"/contacts/{uuid}").json["action"] == "archived"
+
+
+def test_a_version_that_has_moved_on_is_not_overwritten(call, in_hubspot):
+    first = call("POST", "/contacts", RECORDS["contacts"][0])
+    path, tag = f"/contacts/{first.json['hubspot_contact_id']}", first.headers["ETag"]
+
+    second = call("PATCH", path, {"firstname": "Augusta"}, **{"If-Match": tag})
+    answers = [
+        call("PATCH", path, {"firstname": "Eve"}, **{"If-Match": tag}),
+        call("DELETE", path, **{"If-Match": tag}),
+        call("PATCH", path, {"firstname": "Eve"}, **{"If-Match": ""}),
+        call("PATCH", path, {"firstname": "Eve"}, **{"If-Match": "nonsense"}),
+    ]
+
+    assert second.status_code == 200
+    assert second.headers["ETag"] != tag
+    for answer in answers:
+        assert (answer.status_code, answer.json["error_code"]) == (412, "PRECONDITION_FAILED")
+    assert in_hubspot("contacts", "firstname")[0]["firstname"] == "Augusta"
+
+
+def test_any_version_and_one_of_several_may_be_overwritten(call):
+    first = call("POST", "/contacts", RECORDS["contacts"][0])
+    path, tag = f"/contacts/{first.json['hubspot_contact_id']}", first.headers["ETag"]
+
+    one = call("PATCH", path, {"firstname": "A"}, **{"If-Match": f'"x", {tag}'})
+    any_ = call("DELETE", path, **{"If-Match": "*"})
+
+    assert (one.status_code, any_.status_code) == (200, 200)

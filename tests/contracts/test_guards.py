@@ -26,6 +26,9 @@ ROUTES = {
             ("DELETE", "/<record_id>"),
         )
     ),
+    ("POST", "/customers", Guard.ADMIN),
+    ("POST", "/customers/batch", Guard.ADMIN),
+    ("PUT", "/customers/<email>", Guard.ADMIN),
     ("POST", "/webhooks/hubspot", Guard.HUBSPOT),
     ("GET", "/health", Guard.PUBLIC),
     ("GET", "/docs/", Guard.PUBLIC),

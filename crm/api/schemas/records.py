@@ -27,7 +27,7 @@ class AssociationInput(Input):
     )
 
 
-class _RecordInput(Input):
+class PropertiesInput(Input):
     """Any property of the portal by its name; besides, or instead, within ``properties``."""
 
     class Meta:
@@ -40,6 +40,9 @@ class _RecordInput(Input):
         load_default=dict,
         metadata={"description": "Any properties that the portal defines"},
     )
+
+
+class _RecordInput(PropertiesInput):
     associations = Few(AssociationInput, most=MOST_ASSOCIATIONS, load_default=list)
 
 
@@ -79,7 +82,7 @@ def entry_of(given: Mapping[str, Any], schema: PropertySchema) -> Entry:
         InvalidInputError: names every wrong field by its path.
     """
     known = dict(given)
-    inside, associations = known.pop("properties"), known.pop("associations")
+    inside, associations = known.pop("properties"), known.pop("associations", ())
     external_id = known.pop("external_id", None)
     return Entry(
         schema.check({"": known, "properties": inside}),
