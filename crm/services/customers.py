@@ -255,7 +255,6 @@ def _take_back(portal_id: int, drafted: Drafted, sent: Sent) -> None:
     """Undo a change here; where HubSpot may have it, have the old values sent there."""
     with transaction() as session:
         drafting.undo(session, [drafted])
-        drafting.release(session, [drafted.id])
         if drafted.before and not sent.is_certain and drafted.id not in sent.refused:
             old = {name: drafted.before.properties.get(name) or "" for name in drafted.names}
             row = drafting.find_by_id(session, portal_id, CONTACTS, str(drafted.uuid))

@@ -237,7 +237,7 @@ _UNDO = text("""
         rejection = CASE WHEN records.revision = undone.written THEN undone.rejection END,
         revision = CASE WHEN records.revision = undone.written
             THEN undone.revision ELSE records.revision + 1 END,
-        updated_at = now()
+        held_until = NULL, updated_at = now()
     FROM (
         SELECT told.id, told.written, told.state, told.rejection, told.revision, ours.names,
             ARRAY(SELECT unnest(told.was_unsent) INTERSECT SELECT unnest(ours.names)) AS unsent,
@@ -278,7 +278,10 @@ _FORGET_HISTORY = text("""
 
 
 def undo(session: Session, drafted: Sequence[Drafted]) -> None:
-    """Make rows what they were before, their history included; new ones are gone again."""
+    """Make rows what they were before, their history included; new ones are gone again.
+
+    The rows are no longer held.
+    """
     new = [{"id": row.id, "written": row.revision} for row in drafted if row.before is None]
     gone = set(session.scalars(_FORGET_ROWS, {"told": orjson.dumps(new).decode()}))
     told = [_told(row) for row in drafted if row.id not in gone]

@@ -157,7 +157,7 @@ _ACCEPTED = text("""
 
 _REFUSED = text("""
     UPDATE records
-    SET state = 'rejected', rejection = refusal.rejection, held_until = NULL, updated_at = now()
+    SET state = 'rejected', rejection = refusal.rejection, updated_at = now()
     FROM jsonb_to_recordset(CAST(:refusals AS jsonb)) AS refusal(
         id bigint, revision bigint, rejection jsonb)
     WHERE records.id = refusal.id AND records.revision = refusal.revision

@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from tests.bench import budget, contacts, registrations, sandbox
+from tests.bench import budget, contacts, registrations, sandbox, upserts
 from tests.bench.stage import stage
 
 MEASUREMENTS = {
     "requests": registrations.measure_requests,
     "speed": registrations.measure_speed,
     "contacts": contacts.measure,
+    "upserts": upserts.measure,
     "sandbox": sandbox.measure,
     "budget": budget.measure,
 }
