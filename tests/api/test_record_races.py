@@ -1,4 +1,4 @@
-"""Callers, the job and HubSpot's troubles at the same time: nothing is lost, nothing stands twice."""
+"""Callers, the job and HubSpot's troubles at once: nothing is lost, nothing stands twice."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -97,7 +97,7 @@ def test_a_new_one_that_is_refused_leaves_anothers_change_of_it(post, sandbox, i
 
 @pytest.mark.parametrize("faults", [[], [{"kind": "reset_after", "probability": 0.2, "seed": 7}]])
 def test_the_last_value_of_every_caller_stands_while_the_job_runs_beside(
-    app, post, portal_id, sandbox, in_hubspot, faults
+    app, post, sandbox, in_hubspot, run_jobs, faults
 ):
     names = ("firstname", "lastname", "company")
     post("/contacts", {"email": "ada@example.com"})
@@ -113,7 +113,7 @@ def test_the_last_value_of_every_caller_stands_while_the_job_runs_beside(
         with app.app_context():
             while not done.is_set():
                 end_pause()
-                push(portal_id)
+                run_jobs()
                 done.wait(0.02)
 
     worker = threading.Thread(target=work)
@@ -125,7 +125,7 @@ def test_the_last_value_of_every_caller_stands_while_the_job_runs_beside(
         worker.join()
     sandbox.set_faults([])
     end_pause()
-    push(portal_id)
+    run_jobs()
 
     last = {name: f"{name} 5" for name in names}
     [(state, properties)] = rows("state", "properties")

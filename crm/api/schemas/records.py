@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, validate
 
 from crm.api.schemas.inputs import Few, Input, Line, flat
 from crm.errors import CRMError, InvalidInputError
@@ -40,6 +40,11 @@ class PropertiesInput(Input):
         load_default=dict,
         metadata={"description": "Any properties that the portal defines"},
     )
+
+    @post_load
+    def _set_apart(self, loaded: dict[str, Any], **_: Any) -> dict[str, Any]:
+        declared = {name: loaded.pop(name) for name in self.fields if name in loaded}
+        return {"beside": loaded, **declared}
 
 
 class _RecordInput(PropertiesInput):
@@ -81,13 +86,10 @@ def entry_of(given: Mapping[str, Any], schema: PropertySchema) -> Entry:
     Raises:
         InvalidInputError: names every wrong field by its path.
     """
-    known = dict(given)
-    inside, associations = known.pop("properties"), known.pop("associations", ())
-    external_id = known.pop("external_id", None)
     return Entry(
-        schema.check({"": known, "properties": inside}),
-        external_id,
-        [(each["to_type"], each["to"]) for each in associations],
+        schema.check({"": given["beside"], "properties": given["properties"]}),
+        given.get("external_id"),
+        [(each["to_type"], each["to"]) for each in given.get("associations", ())],
     )
 
 
