@@ -18,6 +18,7 @@ from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import (
     HubSpotConflictError,
     HubSpotError,
+    HubSpotNotFoundError,
     HubSpotRefusedError,
     HubSpotUnavailableError,
 )
@@ -28,7 +29,7 @@ from crm.queue import enqueue_once
 from crm.services import drafting, outbox, portals
 from crm.services.drafting import Drafted, New
 from crm.services.push import enqueue_push
-from crm.services.sending import FOR_ONE, Sent, connect_now, send_now
+from crm.services.sending import FOR_ONE, Sent, connect_now, learn_of_missing, send_now
 from crm.services.upserts import Entry, check_version, in_one_transaction
 
 log = structlog.get_logger(__name__)
@@ -104,7 +105,11 @@ def update(portal_id: int, email: str, entry: Entry, expected: Collection[str] |
             HubSpotRefusedError("No properties found to update, please provide at least one.")
         )
     with _failing_as("Error updating customer"):
-        _update(portal_id, email, entry, expected)
+        try:
+            _update(portal_id, email, entry, expected)
+        except HubSpotNotFoundError:
+            # Archived or merged away there, which the mirror knows by now.
+            _update(portal_id, email, entry, expected)
 
 
 def _update(portal_id: int, email: str, entry: Entry, expected: Collection[str] | None) -> None:
@@ -116,6 +121,7 @@ def _update(portal_id: int, email: str, entry: Entry, expected: Collection[str] 
         return
     refusal = sent.refused.get(drafted.id)
     _take_back(portal_id, drafted, sent)
+    learn_of_missing(portal_id, CONTACTS, [drafted], sent)
     if refusal:
         raise in_hubspots_name(refusal)
     raise HubSpotUnavailableError

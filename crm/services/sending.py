@@ -17,13 +17,13 @@ from crm.hubspot import associations as hubspot_associations
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient, Timeouts
-from crm.hubspot.errors import HubSpotError, HubSpotUnavailableError
+from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError, HubSpotUnavailableError
 from crm.hubspot.paging import parts
 from crm.hubspot.retries import may_have_happened
 from crm.models import PENDING
 from crm.objects import ASSOCIATIONS, ObjectType
 from crm.queue import list_running
-from crm.services import drafting, outbox, portals
+from crm.services import drafting, outbox, portals, pull
 from crm.services.delivery import (
     create_associations,
     fitting,
@@ -94,6 +94,24 @@ def leave_to_job(portal_id: int, rows: Sequence[Drafted], sent: Sent) -> None:
         drafting.release(session, [row.id for row in rows if row.id not in settled])
         if not sent.is_complete:
             enqueue_push(portal_id)
+
+
+def learn_of_missing(
+    portal_id: int, object_type: ObjectType, rows: Sequence[Drafted], sent: Sent
+) -> None:
+    """Take into the mirror what became of records that HubSpot no longer has by their ids."""
+    ids = [
+        row.before.hs_object_id
+        for row in rows
+        if row.before
+        and row.before.hs_object_id
+        and isinstance(sent.refused.get(row.id), HubSpotNotFoundError)
+    ]
+    if ids:
+        try:
+            pull.refresh(connect_now(portal_id, FOR_ONE), portal_id, object_type, ids)
+        except (HubSpotError, ConfigError) as error:
+            log.warning("missing records not looked up", reason=error.message)
 
 
 def archive_now(portal_id: int, object_type: ObjectType, row: Drafted) -> bool:

@@ -4,7 +4,7 @@ By the time the caller is told, HubSpot has it (created, updated, archived), or 
 it (queued), or HubSpot refused it and the mirror is as if it had never been asked.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
@@ -22,13 +22,23 @@ from crm.errors import (
     PreconditionFailedError,
 )
 from crm.extensions import transaction
+from crm.hubspot.client import Timeouts
+from crm.hubspot.errors import HubSpotNotFoundError
 from crm.models import SYNCED
 from crm.objects import CONTACTS, AssociationType, ObjectType
 from crm.services import drafting, records
 from crm.services.associating import declared_between, list_associated_types
 from crm.services.drafting import Before, Drafted, New
 from crm.services.etags import etag_of
-from crm.services.sending import FOR_MANY, FOR_ONE, Sent, archive_now, leave_to_job, send_now
+from crm.services.sending import (
+    FOR_MANY,
+    FOR_ONE,
+    Sent,
+    archive_now,
+    learn_of_missing,
+    leave_to_job,
+    send_now,
+)
 
 MOST = 1000
 """Upserts of one request."""
@@ -94,23 +104,46 @@ def upsert(
     Returns:
         What became of each entry, in their order; an error for one that was refused.
     """
+    results = _upsert(portal_id, object_type, dict(enumerate(entries)))
+    stale = {each for each, result in results.items() if isinstance(result, HubSpotNotFoundError)}
+    if stale:
+        # HubSpot has them no longer by these ids, and now the mirror knows.
+        results |= _upsert(portal_id, object_type, {each: entries[each] for each in stale})
+    return [results[index] for index in range(len(entries))]
+
+
+def _upsert(
+    portal_id: int, object_type: ObjectType, entries: Mapping[int, Entry]
+) -> dict[int, Written | CRMError]:
     results: dict[int, Written | CRMError] = {}
-    timeouts = FOR_ONE if len(entries) == 1 else FOR_MANY
     drafts = in_one_transaction(
         lambda session: _draft(session, portal_id, object_type, entries, results)
     )
-    drafted = [each.drafted for each in drafts if each.drafted]
-    if drafted:
-        sent = send_now(portal_id, object_type, drafted, timeouts)
-        leave_to_job(portal_id, drafted, sent)
-        _undo_refused(drafts, sent)
-        for draft, result in zip(drafts, _told(drafts, sent), strict=True):
-            results |= dict.fromkeys(draft.indexes, result)
-            if isinstance(result, Written) and result.action == "created":
-                # The later ones of the same key found it there.
-                later = Written("updated", result.hs_object_id, result.etag)
-                results |= dict.fromkeys(draft.indexes[1:], later)
-    return [results[index] for index in range(len(entries))]
+    for draft, result in zip(
+        drafts,
+        _sent(portal_id, object_type, drafts, FOR_ONE if len(entries) == 1 else FOR_MANY),
+        strict=True,
+    ):
+        results |= dict.fromkeys(draft.indexes, result)
+        if isinstance(result, Written) and result.action == "created":
+            # The later ones of the same key found it there.
+            later = Written("updated", result.hs_object_id, result.etag)
+            results |= dict.fromkeys(draft.indexes[1:], later)
+    return results
+
+
+def _sent(
+    portal_id: int, object_type: ObjectType, drafts: Sequence[_Draft], timeouts: Timeouts
+) -> list[Written | CRMError]:
+    """Send drafts, undo those that HubSpot refuses, and tell what became of each."""
+    rows = [each.drafted for each in drafts if each.drafted]
+    if not rows:
+        return []
+    sent = send_now(portal_id, object_type, rows, timeouts)
+    leave_to_job(portal_id, rows, sent)
+    _undo_refused(drafts, sent)
+    learn_of_missing(portal_id, object_type, rows, sent)
+    return _told(drafts, sent)
 
 
 def change(
@@ -149,12 +182,10 @@ def change(
         pairs = records.associate(portal_id, targets.pairs_of(entry, row.id))
         return _Draft([0], entry, drafted, pairs)
 
-    written = in_one_transaction(draft)
-    drafted = [each for each in (written.drafted,) if each]
-    sent = send_now(portal_id, object_type, drafted, FOR_ONE)
-    leave_to_job(portal_id, drafted, sent)
-    _undo_refused([written], sent)
-    result = _told([written], sent)[0]
+    [result] = _sent(portal_id, object_type, [in_one_transaction(draft)], FOR_ONE)
+    if isinstance(result, HubSpotNotFoundError):
+        # It may have been merged away; now the mirror knows into what.
+        [result] = _sent(portal_id, object_type, [in_one_transaction(draft)], FOR_ONE)
     if isinstance(result, CRMError):
         raise result
     # A record that waited here, unknown to HubSpot, was created by this; the caller changed it.
@@ -232,13 +263,13 @@ def _draft(
     session: Session,
     portal_id: int,
     object_type: ObjectType,
-    entries: Sequence[Entry],
+    entries: Mapping[int, Entry],
     results: dict[int, Written | CRMError],
 ) -> list[_Draft]:
     """Write what the entries want; what is wrong with one goes to the results."""
-    targets = _Targets(session, portal_id, object_type, entries)
+    targets = _Targets(session, portal_id, object_type, entries.values())
     drafts: dict[str, _Draft] = {}
-    for index, entry in enumerate(entries):
+    for index, entry in entries.items():
         try:
             key = entry.key(object_type)
             if problems := targets.problems_of(entry):
@@ -314,7 +345,7 @@ class _Targets:
         session: Session,
         portal_id: int,
         object_type: ObjectType,
-        entries: Sequence[Entry],
+        entries: Iterable[Entry],
     ) -> None:
         self._object_type = object_type
         self._types = {each.name: each for each in list_associated_types(object_type)}

@@ -6,6 +6,7 @@ from sqlalchemy import text
 from crm.extensions import transaction
 from crm.services.push import push
 from tests.api.conftest import count_rows
+from tests.sandbox.client import HubSpot
 
 ADA = {
     "email": "ada@example.com",
@@ -242,3 +243,13 @@ def end_pauses():
     with transaction() as session:
         session.execute(text("UPDATE portals SET push_retry_at = NULL"))
         session.execute(text("UPDATE procrastinate_jobs SET scheduled_at = NULL"))
+
+
+def test_a_change_of_one_that_is_archived_in_hubspot_is_a_404(call, sandbox):
+    hubspot_id = call("POST", "/customers", ADA).json["hubspot_id"]
+    HubSpot(sandbox.url).archive("contacts", hubspot_id)
+
+    answer = call("PUT", "/customers/ada@example.com", {"phone": "1"})
+
+    assert answer.status_code == 404
+    assert answer.json["message"] == "Customer with email ada@example.com not found"
