@@ -16,8 +16,8 @@ from crm.api.schemas.records import (
 )
 from crm.objects import CONTACTS
 from crm.services import customers
+from crm.services.entries import Entry
 from crm.services.schemas import find_schema
-from crm.services.upserts import Entry
 
 
 class _Blueprint(APIBlueprint):

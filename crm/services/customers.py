@@ -28,9 +28,10 @@ from crm.objects import CONTACTS
 from crm.queue import enqueue_once
 from crm.services import drafting, outbox, portals
 from crm.services.drafting import Drafted, New
+from crm.services.entries import Entry
 from crm.services.push import enqueue_push
 from crm.services.sending import FOR_ONE, Sent, connect_now, learn_of_missing, send_now
-from crm.services.upserts import Entry, check_version, in_one_transaction
+from crm.services.upserts import check_version, in_one_transaction
 
 log = structlog.get_logger(__name__)
 

@@ -4,11 +4,10 @@ By the time the caller is told, HubSpot has it (created, updated, archived), or 
 it (queued), or HubSpot refused it and the mirror is as if it had never been asked.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
-import orjson
 from psycopg2.errors import DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -25,10 +24,10 @@ from crm.extensions import transaction
 from crm.hubspot.client import Timeouts
 from crm.hubspot.errors import HubSpotNotFoundError
 from crm.models import SYNCED
-from crm.objects import CONTACTS, AssociationType, ObjectType
+from crm.objects import CONTACTS, ObjectType
 from crm.services import drafting, records
-from crm.services.associating import declared_between, list_associated_types
 from crm.services.drafting import Before, Drafted, New
+from crm.services.entries import Entry, Pair, Targets
 from crm.services.etags import etag_of
 from crm.services.sending import (
     FOR_MANY,
@@ -47,29 +46,6 @@ _MOST_ATTEMPTS = 5
 
 Action = Literal["created", "updated", "archived", "queued"]
 Result = TypeVar("Result")
-Pair = tuple[AssociationType, int, int]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What a caller wants of one record, by HubSpot's names, checked."""
-
-    properties: Mapping[str, str]
-    external_id: str | None = None
-    associations: Sequence[tuple[str, str]] = ()
-    """Of each the object type and whom: HubSpot's id, or a contact's e-mail."""
-
-    def key(self, object_type: ObjectType) -> str:
-        """What tells whether two entries mean one record.
-
-        Raises:
-            InvalidInputError: there is none.
-        """
-        name = object_type.key_property or "external_id"
-        key = self.external_id if name == "external_id" else self.properties.get(name)
-        if not key or not key.strip():
-            raise InvalidInputError(errors={name: "Missing data for required field."})
-        return key.strip().lower() if object_type.key_property else key
 
 
 @dataclass(frozen=True)
@@ -105,7 +81,7 @@ def upsert(
         What became of each entry, in their order; an error for one that was refused.
     """
     results = _upsert(portal_id, object_type, dict(enumerate(entries)))
-    stale = {each for each, result in results.items() if isinstance(result, HubSpotNotFoundError)}
+    stale = [each for each in sorted(results) if isinstance(results[each], HubSpotNotFoundError)]
     if stale:
         # HubSpot has them no longer by these ids, and now the mirror knows.
         results |= _upsert(portal_id, object_type, {each: entries[each] for each in stale})
@@ -175,7 +151,7 @@ def change(
     def draft(session: Session) -> _Draft:
         row = _expected(session, portal_id, object_type, record_id, expected)
         _refuse_taken_email(session, portal_id, object_type, row, entry)
-        targets = _Targets(session, portal_id, object_type, [entry])
+        targets = Targets(session, portal_id, object_type, [entry])
         if problems := targets.problems_of(entry):
             raise InvalidInputError(errors=problems)
         drafted = drafting.update(session, [(row, entry.properties)])[0]
@@ -267,7 +243,7 @@ def _draft(
     results: dict[int, Written | CRMError],
 ) -> list[_Draft]:
     """Write what the entries want; what is wrong with one goes to the results."""
-    targets = _Targets(session, portal_id, object_type, entries.values())
+    targets = Targets(session, portal_id, object_type, entries.values())
     drafts: dict[str, _Draft] = {}
     for index, entry in entries.items():
         try:
@@ -305,7 +281,7 @@ def _draft(
     return list(drafts.values())
 
 
-def _associate(portal_id: int, targets: "_Targets", drafts: Sequence[_Draft]) -> None:
+def _associate(portal_id: int, targets: Targets, drafts: Sequence[_Draft]) -> None:
     owners: dict[tuple[int, int], _Draft] = {}
     wanted: list[Pair] = []
     for draft in drafts:
@@ -315,68 +291,6 @@ def _associate(portal_id: int, targets: "_Targets", drafts: Sequence[_Draft]) ->
         wanted += pairs
     for pair_id, ends in records.associate(portal_id, dict.fromkeys(wanted)).items():
         owners[ends].new_pairs[pair_id] = ends
-
-
-_TARGETS = text("""
-    SELECT wanted.to_type, wanted.target, found.id
-    FROM jsonb_to_recordset(CAST(:wanted AS jsonb)) AS wanted(to_type text, target text)
-    CROSS JOIN LATERAL (
-        SELECT id FROM records
-        WHERE portal_id = :portal_id AND object_type = wanted.to_type
-            AND hs_object_id = wanted.target AND archived_at IS NULL
-        UNION ALL
-        SELECT id FROM records
-        WHERE portal_id = :portal_id AND object_type = 'contacts' AND wanted.to_type = 'contacts'
-            AND email = lower(wanted.target) AND archived_at IS NULL
-        UNION ALL
-        SELECT records.id FROM record_aliases AS alias
-        JOIN records ON records.id = alias.record_id AND records.archived_at IS NULL
-        WHERE alias.portal_id = :portal_id AND alias.object_type = wanted.to_type
-            AND alias.hs_object_id = wanted.target
-        LIMIT 1) AS found
-""")
-
-
-class _Targets:
-    """The rows that entries want to be associated with, found in one statement."""
-
-    def __init__(
-        self,
-        session: Session,
-        portal_id: int,
-        object_type: ObjectType,
-        entries: Iterable[Entry],
-    ) -> None:
-        self._object_type = object_type
-        self._types = {each.name: each for each in list_associated_types(object_type)}
-        wanted = {pair for entry in entries for pair in entry.associations}
-        self._ids: dict[tuple[str, str], int] = {}
-        if wanted:
-            told = [{"to_type": to_type, "target": target} for to_type, target in sorted(wanted)]
-            parameters = {"portal_id": portal_id, "wanted": orjson.dumps(told).decode()}
-            found = session.execute(_TARGETS, parameters)
-            self._ids = {(row.to_type, row.target): row.id for row in found}
-
-    def problems_of(self, entry: Entry) -> dict[str, str]:
-        """What is wrong with an entry's associations, by dotted path."""
-        problems = {}
-        for number, (to_type, target) in enumerate(entry.associations):
-            if to_type not in self._types:
-                valid = ", ".join(self._types)
-                problems[f"associations.{number}.to_type"] = f"Must be one of: {valid}."
-            elif (to_type, target) not in self._ids:
-                kind = self._types[to_type].singular.replace("_", " ")
-                problems[f"associations.{number}.to"] = f"There is no such {kind}"
-        return problems
-
-    def pairs_of(self, entry: Entry, row_id: int) -> list[Pair]:
-        """An entry's associations, each in the direction that the registry declares."""
-        pairs = []
-        for to_type, target in entry.associations:
-            kind, is_reversed = declared_between(self._object_type, self._types[to_type])
-            other = self._ids[to_type, target]
-            pairs.append((kind, other, row_id) if is_reversed else (kind, row_id, other))
-        return pairs
 
 
 _FORGET_PAIRS = text("DELETE FROM associations WHERE id = ANY(:ids)")
@@ -411,8 +325,10 @@ def _result(draft: _Draft, rows: Mapping[int, Any], sent: Sent) -> Written | CRM
     row_id = draft.drafted.id if draft.drafted else 0
     if row_id in sent.refused:
         return sent.refused[row_id]
-    row = rows[row_id]
-    record = sent.accepted.get(row_id)
+    row, record = rows.get(row_id), sent.accepted.get(row_id)
+    if row is None:
+        # The same record had another row, in which pull has just let this one end.
+        return Written("updated" if record else "queued", record.id if record else None)
     if record is None and (row.state != SYNCED or not sent.is_complete):
         return Written("queued", None, etag_of(row))
     return Written(

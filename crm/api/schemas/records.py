@@ -9,8 +9,9 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, val
 from crm.api.schemas.inputs import Few, Input, Line, flat
 from crm.errors import CRMError, InvalidInputError
 from crm.objects import ObjectType
+from crm.services.entries import Entry
 from crm.services.schemas import Schema as PropertySchema
-from crm.services.upserts import MOST, Entry, Written
+from crm.services.upserts import MOST, Written
 
 MOST_ASSOCIATIONS = 100
 """Of one record in one request."""
