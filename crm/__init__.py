@@ -14,7 +14,7 @@ from crm import models  # noqa: F401 - registers the tables
 from crm.api import (
     auth,
     contacts,
-    customer_reads,
+    customers,
     dev_tokens,
     guards,
     limits,
@@ -26,12 +26,14 @@ from crm.api import (
 )
 from crm.api.blueprints import SECURITY_SCHEMES
 from crm.api.errors import register_errors
+from crm.api.records import record_blueprint
 from crm.cli import register_commands
 from crm.config import PROJECT, Settings, load_settings
 from crm.errors import ConfigError
 from crm.extensions import READS, api, db, jwt, migrate
 from crm.hubspot.versions import sunset_warning
 from crm.logs import configure_logs, log_requests
+from crm.objects import OBJECT_TYPES
 from crm.version import VERSION
 
 log = structlog.get_logger(__name__)
@@ -84,12 +86,14 @@ def _register(app: Flask) -> None:
     jwt.init_app(app)
     api.init_app(app)
     register_errors(app)
-    for module in (auth, contacts, pipelines, webhooks, operations):
+    for module in (auth, contacts, customers, pipelines, webhooks, operations):
         api.register_blueprint(module.bp)
-    for module in (customer_reads, rejections, dev_tokens):
+    for module in (rejections, dev_tokens):
         api.register_blueprint(module.bp)
     for blueprint in reading.blueprints:
         api.register_blueprint(blueprint)
+    for object_type in OBJECT_TYPES.values():
+        api.register_blueprint(record_blueprint(object_type))
     # Without the online validator, the only outside host that the page would ask.
     swagger_ui = get_swaggerui_blueprint("/docs", "/openapi.json", {"validatorUrl": "none"})
     app.register_blueprint(swagger_ui)

@@ -9,6 +9,7 @@ CRMError                      500 INTERNAL_ERROR
 ├── NotFoundError             404 NOT_FOUND
 ├── ConflictError             409 CONFLICT
 │   └── UserExistsError       409 USER_EXISTS
+├── PreconditionFailedError   412 PRECONDITION_FAILED
 └── HubSpotError              see crm.hubspot.errors
 
 Each class carries its HTTP status and ``error_code``; its docstring is its default message.
@@ -94,3 +95,10 @@ class UserExistsError(ConflictError):
     """User already exists."""
 
     error_code = "USER_EXISTS"
+
+
+class PreconditionFailedError(CRMError):
+    """The record has changed since that version; read it again."""
+
+    status = 412
+    error_code = "PRECONDITION_FAILED"

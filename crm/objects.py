@@ -27,6 +27,8 @@ class ObjectType:
     """Contacts are alone in calling it ``lastmodifieddate``."""
     answer: tuple[str, ...]
     """The wire names of an answer's fields after ``id`` and ``hs_object_id``, in their order."""
+    key_property: str | None = None
+    """The property by which callers name a record; None: they give an ``external_id`` instead."""
     wire_names: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Wire name to HubSpot's property, where the two differ."""
     filters: tuple[str, ...] = ()
@@ -56,6 +58,7 @@ CONTACTS = ObjectType(
     id_property="email",
     modified_property="lastmodifieddate",
     answer=("email", "firstname", "lastname", "createdate", "lastmodifieddate"),
+    key_property="email",
     filters=("email", "firstname", "lastname", "phone", "company", "lifecyclestage"),
 )
 COMPANIES = ObjectType(
@@ -65,6 +68,7 @@ COMPANIES = ObjectType(
     id_property=CRM_UID,
     modified_property="hs_lastmodifieddate",
     answer=("name", "domain", "createdate", "hs_lastmodifieddate"),
+    key_property="domain",
     filters=("name", "domain"),
 )
 DEALS = ObjectType(

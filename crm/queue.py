@@ -45,6 +45,7 @@ app = procrastinate.App(connector=_through_session)
 _WAITING = text(
     "SELECT true FROM procrastinate_jobs WHERE queueing_lock = :lock AND status = 'todo'"
 )
+_RUNNING = text("SELECT id FROM procrastinate_jobs WHERE lock = :lock AND status = 'doing'")
 _LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:lock, 0))")
 _LOCK_ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:lock, 0))")
 _FORGET_FAILED = text(
@@ -103,6 +104,12 @@ def enqueue_once(
     except AlreadyEnqueued:
         # Another transaction was a moment faster; its job will see our rows too.
         return
+
+
+def list_running(task: str, key: str | int) -> set[int]:
+    """The jobs with this key that are running: one, or a dead worker's besides."""
+    with transaction() as session:
+        return set(session.scalars(_RUNNING, {"lock": f"{task}:{key}"}))
 
 
 def wait_for_enqueuers(task: str, key: str | int) -> None:

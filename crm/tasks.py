@@ -3,14 +3,32 @@
 The schedules are cron lines with seconds in the sixth field.
 """
 
+from typing import Any
+
 from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
-from crm.services import deliveries, inbox, pipelines, push, runs, sign_ins, sync
+from crm.services import (
+    customers,
+    deliveries,
+    inbox,
+    pipelines,
+    push,
+    runs,
+    schemas,
+    sign_ins,
+    sync,
+)
 
 
 @app.task(name=push.TASK)
 def push_portal(key: int) -> None:
     """Send everything that waits for a portal; ``key`` is the portal's id."""
     push.push(key)
+
+
+@app.task(name=customers.WITHDRAW_TASK)
+def withdraw_customer(key: str, **customer: Any) -> None:
+    """Take back in HubSpot what a failed creation may have left there."""
+    customers.withdraw(**customer)
 
 
 @app.periodic(cron="* * * * * 0,15,30,45")
@@ -72,6 +90,13 @@ def give_back_stalled(timestamp: int) -> None:
 def refresh_pipelines(timestamp: int) -> None:
     """Keep the pipelines young, so that registrations are checked against today's stages."""
     pipelines.refresh_stale_pipelines()
+
+
+@app.periodic(cron="* * * * * 20,50")
+@app.task(name="refresh_schemas", queueing_lock="refresh_schemas")
+def refresh_schemas(timestamp: int) -> None:
+    """Keep the property definitions young, so that writes are checked against today's."""
+    schemas.refresh_stale_schemas()
 
 
 @app.periodic(cron="17 3 * * * 0")

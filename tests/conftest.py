@@ -274,6 +274,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
 _EMPTY = """
     DELETE FROM associations;
     DELETE FROM pipeline_sets;
+    DELETE FROM property_sets;
     DELETE FROM record_aliases;
     DELETE FROM sync_runs;
     DELETE FROM deliveries;

@@ -74,6 +74,8 @@ class HubSpotRecord:
     updated_at: datetime | None = None
     trace_id: str | None = None
     archived: bool = False
+    is_new: bool = False
+    """Whether an upsert has just created it."""
     associations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Ids by object type, each once, where a list was asked for them."""
 
@@ -89,6 +91,7 @@ class HubSpotRecord:
             updated_at=parse_time(body.get("updatedAt")),
             trace_id=_only(body.get("objectWriteTraceId")),
             archived=bool(body.get("archived")),
+            is_new=bool(body.get("new")),
             associations={
                 # HubSpot lists a record once for each type of its association (seen live).
                 association_key(name): list(dict.fromkeys(str(to["id"]) for to in page["results"]))

@@ -33,6 +33,8 @@ class Property:
     calculated: bool
     read_only: bool
     hidden: bool
+    has_many: bool = False
+    """Whether a value is several options, ``a;b``."""
 
 
 def list_properties(client: HubSpotClient, object_type: ObjectType) -> list[Property]:
@@ -106,4 +108,5 @@ def _property(body: Mapping[str, Any]) -> Property:
         calculated=bool(body.get("calculated")),
         read_only=bool((body.get("modificationMetadata") or {}).get("readOnlyValue")),
         hidden=bool(body.get("hidden")),
+        has_many=body.get("fieldType") == "checkbox",
     )

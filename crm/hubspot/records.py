@@ -109,6 +109,35 @@ def update(
     return _outcome(body, {write.id: write.trace_id for write in writes}, lambda record: record.id)
 
 
+def create(
+    client: HubSpotClient, object_type: ObjectType, properties: Mapping[str, str]
+) -> HubSpotRecord:
+    """Create a record; after a lost answer nobody knows whether it was.
+
+    Raises:
+        HubSpotConflictError: there is one with such a unique value, such as an e-mail.
+        HubSpotError: it was not created or, if ``retryable``, may have been.
+    """
+    path = client.path("objects", object_type.name)
+    body = client.call("POST", path, body={"properties": properties}, repeatable=False)
+    with reading():
+        return HubSpotRecord.from_json(body)
+
+
+def find_by_email(
+    client: HubSpotClient, email: str, properties: Sequence[str]
+) -> HubSpotRecord | None:
+    """The live contact whose own address this is, as fresh as HubSpot has it."""
+    path = client.path("objects", CONTACTS.name, email)
+    params = {"idProperty": "email", "properties": ",".join(properties)}
+    try:
+        body = client.call("GET", path, params=params, repeatable=True)
+    except HubSpotNotFoundError:
+        return None
+    with reading():
+        return HubSpotRecord.from_json(body)
+
+
 def get(client: HubSpotClient, object_type: ObjectType, record_id: str) -> HubSpotRecord:
     """Read one record; unlike a batch, HubSpot then follows the id of one that was merged away.
 

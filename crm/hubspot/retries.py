@@ -111,6 +111,13 @@ def find_row(met: str) -> Row:
     return next((_ROWS[name] for name in names if name in _ROWS), _OUR_OWN)
 
 
+def may_have_happened(error: HubSpotError) -> bool:
+    """Whether HubSpot may have done a call that failed so."""
+    if find_row(error.met).repeat in (_ALWAYS, Repeat.WITH_ANOTHER_TOKEN):
+        return False
+    return error.met == "408" or error.met[:1] not in ("3", "4")
+
+
 @dataclass
 class Attempts:
     """The attempts of one call."""

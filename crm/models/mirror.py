@@ -104,6 +104,13 @@ class Record(Base):
             unique=True,
             postgresql_where=text("archived_at IS NULL"),
         ),
+        # Companies are matched by it; HubSpot lets several have the same.
+        Index(
+            "ix_records_domain",
+            "portal_id",
+            text("lower(properties ->> 'domain')"),
+            postgresql_where=text("object_type = 'companies' AND archived_at IS NULL"),
+        ),
         Index("ix_records_search", "search", postgresql_using="gin"),
         Index(
             "ix_records_properties",
@@ -133,6 +140,8 @@ class Record(Base):
     """HubSpot's words: ``{"message", "category", "correlation_id", "errors"}``."""
     revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
     """Counts the changes made here, so that push sees one that came while it was sending."""
+    held_until: Mapped[timestamp | None]
+    """Until then a request sends this row itself, and the job leaves it alone."""
     hs_created_at: Mapped[timestamp | None]
     hs_modified_at: Mapped[timestamp | None]
     read_through: Mapped[timestamp | None]
@@ -232,3 +241,17 @@ class PipelineSet(Base):
     fetched_at: Mapped[timestamp | None]
     attempted_at: Mapped[timestamp | None]
     """Keeps callers from asking a HubSpot that is down again and again."""
+
+
+class PropertySet(Base):
+    """The property definitions of one object type of a portal, as HubSpot last gave them."""
+
+    __tablename__ = "property_sets"
+
+    portal_id: Mapped[int] = mapped_column(ForeignKey("portals.id"), primary_key=True)
+    object_type: Mapped[str] = mapped_column(primary_key=True)
+    properties: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
+    """The fields of ``crm.hubspot.properties.Property`` each."""
+    fetched_at: Mapped[timestamp | None]
+    attempted_at: Mapped[timestamp | None]
+    """As of pipelines."""

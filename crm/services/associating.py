@@ -84,7 +84,7 @@ def take_in_associations(
     """
     if not targets:
         return 0
-    kind, is_reversed = _declared(object_type, other_type)
+    kind, is_reversed = declared_between(object_type, other_type)
     told = [{"own": own, "others": list(others)} for own, others in targets.items()]
     with transaction() as session:
         changed: int = session.execute(
@@ -117,7 +117,14 @@ def find_unknown(portal_id: int, object_type: ObjectType, targets: Targets) -> s
 
 
 @lru_cache
-def _declared(object_type: ObjectType, other_type: ObjectType) -> tuple[AssociationType, bool]:
+def declared_between(
+    object_type: ObjectType, other_type: ObjectType
+) -> tuple[AssociationType, bool]:
+    """The declared direction of a pair of types, and whether that is the other way round.
+
+    Raises:
+        ValueError: their records are not associated.
+    """
     for each in ASSOCIATIONS.values():
         if (each.from_type, each.to_type) == (object_type, other_type):
             return each, False

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy import ColumnElement, Select, func, select, text, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, text, update
 from sqlalchemy.orm import aliased
 
 from crm.extensions import transaction
@@ -70,15 +70,23 @@ def _list_pending(
         select(*_COLUMNS)
         .where(Record.portal_id == portal_id, Record.object_type == object_type.name)
         .where(Record.id > after, condition)
+        # A request is sending these itself.
+        .where(or_(Record.held_until.is_(None), Record.held_until < func.now()))
         .limit(hubspot_records.BATCH)
     )
 
 
-def list_still_pending(rows: Sequence[PendingRecord]) -> list[PendingRecord]:
-    """Those rows, as they are by now, that still wait to be sent."""
-    ids = [row.id for row in rows]
+def list_still_pending(ids: Collection[int]) -> list[PendingRecord]:
+    """Those rows, whether they are held or not, that still wait to be sent."""
     return _select_pending(
-        select(*_COLUMNS).where(Record.id.in_(ids), Record.archived_at.is_(None))
+        select(*_COLUMNS).where(Record.id.in_(list(ids)), Record.archived_at.is_(None))
+    )
+
+
+def list_still_archiving(ids: Collection[int]) -> list[PendingRecord]:
+    """Those rows, whether they are held or not, that are still to be archived in HubSpot."""
+    return _select_pending(
+        select(*_COLUMNS).where(Record.id.in_(list(ids)), Record.archived_at.is_not(None))
     )
 
 
@@ -109,6 +117,28 @@ def list_pending_pairs(portal_id: int, association: AssociationType, after: int)
         }
 
 
+def list_pending_pairs_of(row_ids: Collection[int]) -> dict[int, dict[Pair, int]]:
+    """The pairs of rows that wait, and whose both ends HubSpot has, by type id; then as above."""
+    from_record, to_record = aliased(Record), aliased(Record)
+    ids = list(row_ids)
+    statement = (
+        select(
+            Association.type_id, from_record.hs_object_id, to_record.hs_object_id, Association.id
+        )
+        .join(from_record, from_record.id == Association.from_id)
+        .join(to_record, to_record.id == Association.to_id)
+        .where(or_(Association.from_id.in_(ids), Association.to_id.in_(ids)))
+        .where(Association.state == PENDING)
+        .where(from_record.hs_object_id.is_not(None), to_record.hs_object_id.is_not(None))
+        .order_by(Association.id)
+    )
+    found: dict[int, dict[Pair, int]] = {}
+    with transaction() as session:
+        for type_id, from_id, to_id, row_id in session.execute(statement):
+            found.setdefault(type_id, {})[from_id or "", to_id or ""] = row_id
+    return found
+
+
 # An answer that was overtaken by news of the same record tells nothing new.
 _ACCEPTED = text("""
     UPDATE records
@@ -127,6 +157,7 @@ _ACCEPTED = text("""
             FROM jsonb_each(records.drafts) AS waiting(name, draft)), '{}') END,
         state = CASE WHEN records.revision = answer.revision THEN 'synced' ELSE records.state END,
         rejection = NULL,
+        held_until = NULL,
         hs_created_at = coalesce(answer.created_at, records.hs_created_at),
         hs_modified_at = greatest(answer.updated_at, records.hs_modified_at),
         updated_at = now()
@@ -149,6 +180,8 @@ _REFUSED = text("""
     FROM jsonb_to_recordset(CAST(:refusals AS jsonb)) AS refusal(
         id bigint, revision bigint, rejection jsonb)
     WHERE records.id = refusal.id AND records.revision = refusal.revision
+        -- Else another sender was faster, and HubSpot has it.
+        AND records.state = 'pending'
 """)
 
 
@@ -156,7 +189,7 @@ def settle_records(
     rows: Sequence[PendingRecord],
     outcome: BatchOutcome[str, HubSpotRecord],
     mirrored: Collection[str],
-) -> None:
+) -> dict[int, HubSpotError]:
     """Write down what became of the rows; one that changed meanwhile stays pending.
 
     Args:
@@ -164,6 +197,9 @@ def settle_records(
         outcome: by their keys.
         mirrored: the properties that are read again and again; what HubSpot answers beside them
             would grow old in the mirror.
+
+    Returns:
+        Why HubSpot refuses the others, by row id.
     """
     # Two rows that HubSpot takes for one record: the first has it, the other is told so below.
     answers = {
@@ -175,21 +211,26 @@ def settle_records(
         accepted = set(
             session.scalars(_ACCEPTED, {"answers": orjson.dumps(list(answers.values())).decode()})
         )
-        refusals = []
+        refused = {}
         for row in rows:
             error = outcome.refused.get(row.key) or (
                 None if row.id in accepted else same_record(outcome.done[row.key].id)
             )
             if error and not error.retryable:
                 log.warning("record rejected", record_id=row.id, reason=error.message)
-                refusals.append(
-                    {"id": row.id, "revision": row.revision, "rejection": error.as_rejection()}
-                )
+                refused[row.id] = error
+        refusals = [
+            {"id": row.id, "revision": row.revision, "rejection": refused[row.id].as_rejection()}
+            for row in rows
+            if row.id in refused
+        ]
         session.execute(_REFUSED, {"refusals": orjson.dumps(refusals).decode()})
+    return refused
 
 
 _ARCHIVED = text("""
-    UPDATE records SET state = 'synced', rejection = NULL, hs_object_id = coalesce(
+    UPDATE records SET state = 'synced', rejection = NULL, held_until = NULL,
+        hs_object_id = coalesce(
         records.hs_object_id, CASE WHEN NOT EXISTS (
             SELECT FROM records AS other WHERE other.portal_id = records.portal_id
                 AND other.object_type = records.object_type

@@ -126,7 +126,7 @@ def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType
         if known_ids:
             # HubSpot takes any value. So see first what it has, and let the policies decide.
             refresh(client, portal_id, object_type, known_ids)
-            rows = list_still_pending(rows)
+            rows = list_still_pending([row.id for row in rows])
         known = [row for row in rows if row.hs_object_id]
         new = [row for row in rows if not row.hs_object_id]
         if known:

@@ -12,6 +12,7 @@ from crm.errors import NotFoundError
 from crm.extensions import db, read
 from crm.models import REJECTED, SYNCED
 from crm.objects import ASSOCIATIONS, ObjectType
+from crm.services.etags import etag_of
 from crm.services.listing import (
     CREATED,
     MODIFIED,
@@ -23,7 +24,6 @@ from crm.services.listing import (
     read_page,
     words_of,
 )
-from crm.services.versions import etag_of
 
 MOST_ASSOCIATED = 1000
 """Of one type with one record; ``association_totals`` tells how many there are."""

@@ -86,14 +86,24 @@ def create_records(portal_id: int, records: Iterable[NewRecord]) -> dict[UUID, i
     return {row.uuid: row.id for row in inserted}
 
 
-def associate(portal_id: int, pairs: Iterable[tuple[AssociationType, int, int]]) -> None:
-    """Associate rows, (type, from row, to row) each, in one statement."""
+def associate(
+    portal_id: int, pairs: Iterable[tuple[AssociationType, int, int]]
+) -> dict[int, tuple[int, int]]:
+    """Associate rows, (type, from row, to row) each, in one statement.
+
+    Returns:
+        The ids of the pairs that are new, with the rows of each.
+    """
     rows = [
         {"portal_id": portal_id, "type_id": kind.type_id, "from_id": from_id, "to_id": to_id}
         for kind, from_id, to_id in pairs
     ]
-    if rows:
-        db.session.execute(upsert(Association).on_conflict_do_nothing(), rows)
+    if not rows:
+        return {}
+    statement = upsert(Association).on_conflict_do_nothing()
+    returned = (Association.id, Association.from_id, Association.to_id)
+    inserted = db.session.execute(statement.returning(*returned), rows)
+    return {row.id: (row.from_id, row.to_id) for row in inserted}
 
 
 def find_known_ids(portal_id: int, object_type: ObjectType, hs_ids: Iterable[str]) -> set[str]:

@@ -169,14 +169,17 @@ def make_hubspot_contact(sandbox: SandboxServer) -> Callable[..., str]:
 
 @pytest.fixture
 def failing_inserts(app: Flask) -> Callable[[str], Any]:
-    """A context in which Postgres refuses every new row of a table, as a full disk would."""
+    """A context in which Postgres refuses every new row of a table, as a full disk would.
+
+    Or, with ``event="UPDATE"``, every change of one.
+    """
 
     @contextmanager
-    def refuse(table: str) -> Iterator[None]:
+    def refuse(table: str, event: str = "INSERT") -> Iterator[None]:
         _run(
             "CREATE FUNCTION refuse_row() RETURNS trigger LANGUAGE plpgsql"
             " AS $$ BEGIN RAISE 'no row today'; END $$;"
-            f" CREATE TRIGGER refuse_row BEFORE INSERT ON {table} EXECUTE FUNCTION refuse_row()"
+            f" CREATE TRIGGER refuse_row BEFORE {event} ON {table} EXECUTE FUNCTION refuse_row()"
         )
         try:
             yield

@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from tests.bench import budget, contacts, mirror, registrations, sandbox, webhooks
+from tests.bench import budget, contacts, mirror, registrations, sandbox, upserts, webhooks
 from tests.stage import stage
 
 MEASUREMENTS = {
     "requests": registrations.measure_requests,
     "speed": registrations.measure_speed,
     "contacts": contacts.measure,
+    "upserts": upserts.measure,
     "sandbox": sandbox.measure,
     "budget": budget.measure,
     "webhooks": webhooks.measure,

@@ -36,6 +36,19 @@ ROUTES = {
     ("POST", "/sync/rejected/<rejected_id>/resend", Guard.ADMIN),
     ("DELETE", "/sync/rejected/<rejected_id>", Guard.ADMIN),
     ("GET", "/get-token/<role>", Guard.PUBLIC),
+    *(
+        (method, f"/{name}{rest}", Guard.ADMIN)
+        for name in ("contacts", "companies", "deals", "tickets", "line_items")
+        for method, rest in (
+            ("POST", ""),
+            ("POST", "/batch"),
+            ("PATCH", "/<record_id>"),
+            ("DELETE", "/<record_id>"),
+        )
+    ),
+    ("POST", "/customers", Guard.ADMIN),
+    ("POST", "/customers/batch", Guard.ADMIN),
+    ("PUT", "/customers/<email>", Guard.ADMIN),
     ("POST", "/webhooks/hubspot", Guard.HUBSPOT),
     ("GET", "/health", Guard.PUBLIC),
     ("GET", "/docs/", Guard.PUBLIC),

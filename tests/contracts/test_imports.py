@@ -42,7 +42,7 @@ HOUSE = {
     # The composition root, which knows all others but the two that run in processes of their own.
     "crm": {
         *("crm.api", "crm.cli", "crm.config", "crm.errors", "crm.extensions", "crm.logs"),
-        *("crm.hubspot", "crm.models", "crm.services", "crm.tasks", "crm.version"),
+        *("crm.hubspot", "crm.models", "crm.objects", "crm.services", "crm.tasks", "crm.version"),
     },
     # The launcher: it makes the demo account, knows the sandbox's token and app, and starts all
     # else by its command.

@@ -156,7 +156,7 @@ class StrictParser(FlaskParser):
     ) -> NoReturn:
         """Name each field by its dotted path."""
         # By location, of which each call has one.
-        found = [each for inside in error.messages_dict.values() for each in _flat(inside, "")]
+        found = [each for inside in error.messages_dict.values() for each in flat(inside)]
         raise InvalidInputError(errors=dict(found)) from error
 
 
@@ -173,14 +173,14 @@ def body_of(req: Request) -> bytes:
     return body
 
 
-def _flat(messages: Any, path: str) -> Iterator[tuple[str, str]]:
+def flat(messages: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Marshmallow's nested messages, as dotted paths with one sentence each."""
     if isinstance(messages, Mapping):
         for name, inside in messages.items():
             # An unknown field may have any name that JSON can spell, broken Unicode too.
             step = str(name).encode("utf-8", "backslashreplace").decode()
             steps = (path, "" if name == "_schema" else step)
-            yield from _flat(inside, ".".join(filter(None, steps)))
+            yield from flat(inside, ".".join(filter(None, steps)))
     else:
         sentence = messages[0] if isinstance(messages, list) and messages else messages
         yield path or "body", str(sentence)

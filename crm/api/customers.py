@@ -1,0 +1,81 @@
+"""Customers: contacts, for applications that want a write done on both sides or on neither."""
+
+from typing import Any
+
+from flask import Response
+
+from crm.api.blueprints import APIBlueprint
+from crm.api.guards import Guard, current_caller, guarded
+from crm.api.records import batch_response, expected_tags
+from crm.api.schemas.customers import CustomerParser, CustomerSchema, invalid_body
+from crm.api.schemas.records import (
+    BatchInput,
+    PropertiesInput,
+    entry_of,
+    results_schema,
+)
+from crm.objects import CONTACTS
+from crm.services import customers
+from crm.services.entries import Entry
+from crm.services.schemas import find_schema
+
+
+class _Blueprint(APIBlueprint):
+    ARGUMENTS_PARSER = CustomerParser()
+
+
+bp = _Blueprint("customers", __name__, url_prefix="/customers", description="Customers")
+
+
+@bp.post("")
+@guarded(Guard.ADMIN)
+@bp.arguments(PropertiesInput, unknown=None)
+@bp.response(201, CustomerSchema)
+@bp.alt_response(409, "CONFLICT")
+@bp.alt_response(502, "BAD_GATEWAY")
+def create_customer(given: dict[str, Any]) -> dict[str, Any]:
+    """Create a customer here and in HubSpot, or on neither side."""
+    portal_id = current_caller().portal_id
+    with invalid_body():
+        entry = _entry_of(given)
+        entry.key(CONTACTS)
+    return customers.create(portal_id, entry)
+
+
+@bp.get("/<email>")
+@guarded(Guard.MEMBER)
+@bp.response(200, CustomerSchema)
+@bp.alt_response(404, "NOT_FOUND")
+def get_customer(email: str) -> dict[str, Any]:
+    """The customer with this e-mail, in whichever case its letters are."""
+    caller = current_caller()
+    return customers.get(caller.portal_id, email, only_contact_id=caller.only_contact_id)
+
+
+@bp.put("/<email>")
+@guarded(Guard.ADMIN)
+@bp.arguments(PropertiesInput, unknown=None)
+@bp.response(200, description="It was changed; the body is empty")
+@bp.alt_response(404, "NOT_FOUND")
+@bp.alt_response(409, "CONFLICT")
+@bp.alt_response(412, "PRECONDITION_FAILED")
+@bp.alt_response(502, "BAD_GATEWAY")
+def update_customer(given: dict[str, Any], email: str) -> Response:
+    """Change a customer here and in HubSpot, or on neither side."""
+    with invalid_body():
+        entry = _entry_of(given)
+    customers.update(current_caller().portal_id, email, entry, expected_tags())
+    return Response(status=200)
+
+
+@bp.post("/batch")
+@guarded(Guard.ADMIN)
+@bp.arguments(BatchInput)
+@bp.response(200, results_schema(CONTACTS))
+def upsert_customers(given: dict[str, Any]) -> Response:
+    """Create or change up to 1,000 customers; a result for each, in the order of the inputs."""
+    return batch_response(CONTACTS, given["inputs"])
+
+
+def _entry_of(given: dict[str, Any]) -> Entry:
+    return entry_of(given, find_schema(current_caller().portal_id, CONTACTS))
