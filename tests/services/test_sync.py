@@ -11,9 +11,10 @@ from sqlalchemy import text
 from crm.errors import CRMError
 from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotAuthError
+from crm.objects import CONTACTS
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.access import Access
-from crm.services import runs, sync
+from crm.services import portals, pull, runs, sync
 from tests.conftest import wait_until
 from tests.contracts.source import ROOT
 from tests.sandbox.client import OBJECTS
@@ -227,21 +228,26 @@ def test_a_search_that_finds_nothing_new_reads_nothing(follow, create, sandbox):
     assert sandbox.requests()["total"] == len(TYPES)
 
 
-def test_changes_that_the_index_shows_a_minute_later_are_found(follow, hubspot, create, sandbox):
-    [contact_id] = create(1)
+def test_changes_that_the_index_shows_a_minute_later_are_found(
+    follow, hubspot, create, sandbox, portal_id
+):
+    one, other = create(2)
     follow("backfill")
     sandbox.sandbox.settings.index_lag_ms = 60_000
     try:
-        hubspot.update("contacts", contact_id, firstname="Augusta")
+        hubspot.update("contacts", one, firstname="Augusta")
         sandbox.advance(50)
+        # A webhook told of another, so that HubSpot was heard to be further on.
+        hubspot.update("contacts", other, firstname="Grace")
+        pull.refresh(portals.connect(portal_id), portal_id, CONTACTS, [other])
         follow("incremental")
-        before = rows()[contact_id].get("firstname")
+        before = rows()[one].get("firstname")
         sandbox.advance(11)
         follow("incremental")
     finally:
         sandbox.sandbox.settings.index_lag_ms = 0
 
-    assert (before, rows()[contact_id]["firstname"]) == (None, "Augusta")
+    assert (before, rows()[one]["firstname"]) == (None, "Augusta")
 
 
 def test_ten_thousand_and_one_records_of_one_moment_are_all_found(
@@ -315,6 +321,20 @@ def test_a_reconciliation_mends_records_and_counts_them(follow, create, hubspot)
     # Changed, twice archived, merged with another, restored, deleted for good, new.
     assert done["contacts"][1] in (7, 8)
     assert follow("reconcile", "contacts")["contacts"][1] == 0
+
+
+def test_a_record_that_only_the_mirror_takes_for_archived_is_live_after_a_reconciliation(
+    follow, create
+):
+    ids = create(2)
+    follow("backfill")
+    with transaction() as session:
+        session.execute(text("UPDATE records SET archived_at = now()"))
+
+    done = follow("reconcile", "contacts")
+
+    assert rows().keys() == set(ids)
+    assert done["contacts"][1] == 2
 
 
 def test_a_reconciliation_of_what_is_equal_costs_a_request_a_page(follow, create, sandbox):
