@@ -103,7 +103,11 @@ def refresh_schemas(timestamp: int) -> None:
 @app.task(name="forget_the_old", queueing_lock="forget_the_old")
 def forget_the_old(timestamp: int) -> None:
     """Delete what nobody needs any more: ended sign-ins, old events and runs, failed jobs."""
-    sign_ins.forget_ended()
-    inbox.forget_processed()
-    runs.forget_old()
-    forget_failed_jobs()
+    everything = (
+        sign_ins.forget_ended,
+        inbox.forget_processed,
+        runs.forget_old,
+        forget_failed_jobs,
+    )
+    for forget in everything:
+        forget()
