@@ -106,6 +106,8 @@ def list_pending_pairs(portal_id: int, association: AssociationType, after: int)
         .where(Association.portal_id == portal_id, Association.type_id == association.type_id)
         .where(Association.state == PENDING, Association.id > after)
         .where(from_record.hs_object_id.is_not(None), to_record.hs_object_id.is_not(None))
+        # HubSpot has no pairs of archived records; these are sent when both are restored.
+        .where(from_record.archived_at.is_(None), to_record.archived_at.is_(None))
         .order_by(Association.id)
         .limit(hubspot_associations.BATCH)
     )
@@ -130,6 +132,8 @@ def list_pending_pairs_of(row_ids: Collection[int]) -> dict[int, dict[Pair, int]
         .where(or_(Association.from_id.in_(ids), Association.to_id.in_(ids)))
         .where(Association.state == PENDING)
         .where(from_record.hs_object_id.is_not(None), to_record.hs_object_id.is_not(None))
+        # HubSpot has no pairs of archived records; these are sent when both are restored.
+        .where(from_record.archived_at.is_(None), to_record.archived_at.is_(None))
         .order_by(Association.id)
     )
     found: dict[int, dict[Pair, int]] = {}

@@ -126,7 +126,9 @@ def list_portals_with_unsent() -> list[int]:
         Association.state == PENDING,
         from_record.id == Association.from_id,
         from_record.hs_object_id.is_not(None),
+        from_record.archived_at.is_(None),
         to_record.id == Association.to_id,
         to_record.hs_object_id.is_not(None),
+        to_record.archived_at.is_(None),
     )
     return list(db.session.scalars(select(Portal.id).where(or_(unsent_record, unsent_pair))))
