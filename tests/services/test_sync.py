@@ -172,7 +172,8 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(app, follow, create, sa
     assert 0 < left < 1_000
     assert rows().keys() == set(ids)
     assert done["contacts"][0] == 1_000
-    assert len(sandbox.list_requests(LIST.format("contacts"))) <= left / 100 + 1
+    # The last record comes again, and the killed one's last request may only now be answered.
+    assert len(sandbox.list_requests(LIST.format("contacts"))) <= left / 100 + 2
 
 
 def test_what_happens_to_records_while_a_backfill_runs_is_mended_afterwards(
