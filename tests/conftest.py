@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from crm.config import Settings, load_settings
 from crm.extensions import db, limiter
 from crm.queue import app as queue
 from crm.sandbox import SandboxServer
+from crm.sandbox.delivery_settings import DeliverySettings
 
 CREATE_DATABASE = (
     "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"
@@ -90,6 +91,10 @@ def sandbox(_sandbox: SandboxServer) -> Iterator[SandboxServer]:
     _sandbox.stop()
     _sandbox.start()
     _sandbox.reset()
+    # What a reset keeps, as somebody's settings.
+    _sandbox.sandbox.clock.offset_ms = 0
+    _sandbox.set_webhooks(None)
+    _sandbox.set_delivery(**asdict(DeliverySettings()))
 
 
 @pytest.fixture(scope="session")
