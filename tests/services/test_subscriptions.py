@@ -112,18 +112,18 @@ def test_events_are_listed_newest_first_with_what_came_of_them(run, set_up, port
     assert run("list", "--state", "given up") == (0, "")
 
 
-def test_a_replayed_event_is_looked_at_again(run, hubspot, set_up, portal_id, run_jobs):
+def test_a_replayed_event_is_looked_at_again(run, hubspot, set_up, portal_id):
     made = hubspot.create("contacts", email="ada@example.com")
     store_events([event("contact.creation", made["id"], portalId=7)])
     store_events([event("product.creation", "1")])
-    run_jobs()
+    inbox.process(portal_id)
     product, contact = list_events(limit=2)
     graphs_before = graphs.states()
 
     assert run("replay", "--id", str(product.id)) == (0, "1 events are looked at anew.\n")
     assert [each.outcome for each in list_events(limit=2)] == [None, contact.outcome]
     assert run("replay", "--since", "2020-01-01") == (0, "2 events are looked at anew.\n")
-    run_jobs()
+    inbox.process(portal_id)
     assert [each.outcome for each in list_events(limit=2)] == ["ignored", None]
     assert graphs_before == {}
 
