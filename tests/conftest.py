@@ -138,6 +138,16 @@ class _Client(FlaskClient):
         return Context().run(super().open, *args, **kwargs)
 
 
+class _Kept:
+    """The app with the usual settings, made once: making one takes as long as a test.
+
+    Some of what an app consists of is the process's own, such as the limiter; so it is made anew
+    after another one was.
+    """
+
+    app: Flask | None = None
+
+
 @pytest.fixture
 def make_app(
     make_settings: Callable[..., Settings], sandbox: SandboxServer
@@ -146,28 +156,42 @@ def make_app(
     apps: list[Flask] = []
 
     def make(**changes: str) -> Flask:
-        app = create_app(make_settings(**changes))
-        app.test_client_class = _Client
-        apps.append(app)
-        limiter.reset()
-        return app
+        _Kept.app = None
+        apps.append(_make_app(make_settings(**changes)))
+        return apps[-1]
 
     yield make
     for app in apps:
-        with app.app_context():
-            if app is apps[0]:
-                _empty_database()
-            db.session.remove()
-            db.engine.dispose()
+        _clear(app, is_emptied=app is apps[0])
 
 
 @pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Iterator[Flask]:
-    """The service, within its context."""
-    app = make_app()
+def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Iterator[Flask]:
+    """The service, within its context; not to be given other routes."""
+    app = _Kept.app = _Kept.app or _make_app(make_settings())
+    settings = app.extensions["crm_settings"]
+    limiter.reset()
     with app.app_context():
         yield app
         db.session.remove()
+    app.extensions["crm_settings"] = settings
+    _clear(app, is_emptied=True)
+
+
+def _make_app(settings: Settings) -> Flask:
+    app = create_app(settings)
+    app.test_client_class = _Client
+    limiter.reset()
+    return app
+
+
+def _clear(app: Flask, *, is_emptied: bool) -> None:
+    with app.app_context():
+        if is_emptied:
+            _empty_database()
+        db.session.remove()
+        for engine in db.engines.values():
+            engine.dispose()
 
 
 @pytest.fixture

@@ -189,11 +189,14 @@ def _registered(client, email) -> Person:
     return sign_in(client, email)
 
 
-def test_a_route_for_admins_refuses_users_and_lets_keys_pass(app, client, register, make_key):
+def test_a_route_for_admins_refuses_users_and_lets_keys_pass(make_app, register, make_key):
+    person, key = register(), make_key()
+    app = make_app()
+    client = app.test_client()
     app.add_url_rule("/for-admins", "for_admins", guarded(Guard.ADMIN)(lambda: "secret"))
 
-    refused = client.get("/for-admins", headers=register().headers)
-    passed = client.get("/for-admins", headers=make_key())
+    refused = client.get("/for-admins", headers=person.headers)
+    passed = client.get("/for-admins", headers=key)
 
     assert (refused.status_code, refused.json["error_code"]) == (403, "FORBIDDEN")
     assert passed.text == "secret"

@@ -107,16 +107,18 @@ def test_a_route_that_is_not_public_refuses_a_forged_token(client, method, path)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS"])
-def test_a_route_without_a_guard_is_refused_to_all(app, client, register, method):
+def test_a_route_without_a_guard_is_refused_to_all(make_app, register, method):
+    person, app = register(), make_app()
     app.add_url_rule("/forgotten", view_func=lambda: "secret", methods=["GET", "POST"])
 
-    answer = client.open("/forgotten", method=method, headers=register().headers)
+    answer = app.test_client().open("/forgotten", method=method, headers=person.headers)
 
     assert answer.status_code == 403
     assert b"secret" not in answer.data
 
 
-def test_a_guard_that_is_named_lets_pass(app, client):
+def test_a_guard_that_is_named_lets_pass(make_app):
+    app = make_app()
     app.add_url_rule("/remembered", view_func=guarded(Guard.PUBLIC)(lambda: "open"))
 
-    assert client.get("/remembered").data == b"open"
+    assert app.test_client().get("/remembered").data == b"open"
