@@ -221,7 +221,13 @@ def settle_records(
                 None if row.id in accepted else same_record(outcome.done[row.key].id)
             )
             if error and not error.retryable:
-                log.warning("record rejected", record_id=row.id, reason=error.message)
+                # HubSpot's words may hold the record's values; they stand in the row.
+                log.warning(
+                    "record rejected",
+                    record_id=row.id,
+                    category=error.category,
+                    correlation_id=error.correlation_id,
+                )
                 refused[row.id] = error
         refusals = [
             {"id": row.id, "revision": row.revision, "rejection": refused[row.id].as_rejection()}
@@ -269,7 +275,12 @@ def settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> 
     for pair, error in outcome.refused.items():
         if error.retryable:
             continue
-        log.warning("association rejected", association_id=ids[pair], reason=error.message)
+        log.warning(
+            "association rejected",
+            association_id=ids[pair],
+            category=error.category,
+            correlation_id=error.correlation_id,
+        )
         refusals.append({"id": ids[pair], "rejection": error.as_rejection()})
     with transaction() as session:
         session.execute(
