@@ -38,7 +38,6 @@ from crm.sandbox.errors import (
     CONTENT_TYPE,
     HubSpotError,
     resource_not_found,
-    token_expired,
     unauthenticated,
 )
 from crm.sandbox.events import Actor, app_as_actor, person_as_actor
@@ -201,14 +200,10 @@ def _run(route: Route, call: Call, arguments: dict[str, Any], actor: Actor) -> A
 
 
 def _make_call(sandbox: Sandbox, version: str) -> Call:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    access = sandbox.find_access(token.strip()) if scheme.lower() == "bearer" else None
-    portal = sandbox.portals.get(access.portal_id) if access else None
-    if access is None or portal is None:
+    access = sandbox.admit(request.headers.get("Authorization", ""))
+    portal = sandbox.portals.get(access.portal_id)
+    if portal is None:
         raise unauthenticated()
-    now = sandbox.clock.now_ms()
-    if access.expires_at is not None and access.expires_at <= now:
-        raise token_expired(access.expires_at, now)
     return Call(
         portal=portal,
         access=access,

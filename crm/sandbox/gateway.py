@@ -59,7 +59,7 @@ class Gateway:
         self, exchange: Exchange, environ: WSGIEnvironment, start: StartResponse
     ) -> Iterable[bytes]:
         self._wait()
-        caller = self._find_caller(environ)
+        caller = self._sandbox.find_access(environ.get("HTTP_AUTHORIZATION", ""))
         if caller:
             exchange.portal_id, exchange.app_id = caller.portal_id, caller.app_id
         fault = self._sandbox.faults.strike(f"{exchange.method} {exchange.path}")
@@ -77,10 +77,6 @@ class Gateway:
         delay = settings.latency_ms + self._dice.random() * settings.latency_jitter_ms
         if delay:  # Even a sleep of nothing gives the processor away.
             time.sleep(delay / 1000)
-
-    def _find_caller(self, environ: WSGIEnvironment) -> Access | None:
-        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        return self._sandbox.find_access(token.strip()) if scheme.lower() == "bearer" else None
 
     def _refuse(
         self, fault: Fault, caller: Access | None, correlation_id: str, start: StartResponse

@@ -18,8 +18,8 @@ from crm.sandbox.clock import iso
 from crm.sandbox.errors import (
     HubSpotError,
     invalid,
+    missing_scopes,
     resource_not_found,
-    unauthenticated,
 )
 from crm.sandbox.object_types import get_object_type
 from crm.sandbox.payload import json_object, text_field, text_list, whole_number
@@ -79,25 +79,10 @@ def journal_blueprint(sandbox: Sandbox, respond: Respond) -> Blueprint:
 
 def _authenticate(sandbox: Sandbox, scope: str) -> int:
     """Return the id of the app whose token this is."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    access = sandbox.find_access(token.strip()) if scheme.lower() == "bearer" else None
-    if access is None:
-        raise unauthenticated()
-    if access.expires_at is not None and access.expires_at <= sandbox.clock.now_ms():
-        raise unauthenticated()
+    access = sandbox.admit(request.headers.get("Authorization", ""))
+    # A private app's token, which has every scope, is none of the journal's.
     if access.scopes is None or scope not in access.scopes:
-        raise HubSpotError(
-            403,
-            "This app hasn't been granted all required scopes to make this call. Read more about "
-            "required scopes here: https://developers.hubspot.com/scopes.",
-            "MISSING_SCOPES",
-            errors=[
-                {
-                    "message": "One or more of the following scopes are required.",
-                    "context": {"requiredGranularScopes": [scope]},
-                }
-            ],
-        )
+        raise missing_scopes([[scope]])
     return access.app_id
 
 

@@ -11,6 +11,7 @@ import orjson
 
 from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access, App, Registry
 from crm.sandbox.clock import Clock
+from crm.sandbox.errors import token_expired, unauthenticated
 from crm.sandbox.events import Actor, Audience, Event
 from crm.sandbox.faults import FaultPlan
 from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
@@ -266,9 +267,19 @@ class Sandbox:
         self._lock = Lock()
         self.portals = {portal_id: self._new_portal(portal_id)}
 
-    def find_access(self, token: str) -> Access | None:
-        """Return what a token opens, also when it has expired; None for an unknown one."""
-        return self.registry.find_access(token)
+    def find_access(self, authorization: str) -> Access | None:
+        """Return what the token of such a header opens, also when it has expired; or None."""
+        scheme, _, token = authorization.partition(" ")
+        return self.registry.find_access(token.strip()) if scheme.lower() == "bearer" else None
+
+    def admit(self, authorization: str) -> Access:
+        """Return what the token of such a header opens; raise 401 when that is nothing any more."""
+        access, now = self.find_access(authorization), self.clock.now_ms()
+        if access is None:
+            raise unauthenticated()
+        if access.expires_at is not None and access.expires_at <= now:
+            raise token_expired(access.expires_at, now)
+        return access
 
     @property
     def apps(self) -> dict[int, App]:

@@ -126,7 +126,7 @@ class PortalBudget:
         """
         booking: Booking = self._of_thread.booking
         told = _Told.read(headers)
-        if error and getattr(error, "policy", None) == "DAILY":
+        if error and error.policy == "DAILY":
             self._learn_day(told.day_max, told.day_max, RETRY_DAY_EVERY)
             return
         if _is_news(told, booking):

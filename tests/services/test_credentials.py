@@ -130,7 +130,7 @@ def ends_in(seconds):
 
 
 def opens(sandbox, token):
-    access = sandbox.sandbox.find_access(token)
+    access = sandbox.sandbox.registry.find_access(token)
     return access is not None and access.expires_at > sandbox.sandbox.clock.now_ms()
 
 
