@@ -5,10 +5,11 @@ that nearly every request makes, ``write_at_once`` for what HubSpot delivers.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from threading import Lock
+from typing import Any, TypeVar
 
 from flask import current_app, g
 from flask_jwt_extended import JWTManager
@@ -18,8 +19,12 @@ from flask_migrate import Migrate
 from flask_smorest import Api
 from flask_sqlalchemy import SQLAlchemy
 from psycopg2 import InterfaceError, OperationalError
+from psycopg2.errors import DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from sqlalchemy import MetaData
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
+
+Result = TypeVar("Result")
 
 
 class Base(DeclarativeBase):
@@ -46,11 +51,31 @@ def _default_rate() -> str:
     return rate
 
 
+class LazilyDocumentedApi(Api):  # type: ignore[misc] # flask-smorest has no types
+    """Describes its routes when somebody first asks for the document.
+
+    That takes longer than all else of a start, and of most processes nobody ever asks.
+    """
+
+    def _init_spec(self, **kwargs: Any) -> None:
+        super()._init_spec(**kwargs)
+        spec, to_dict, lock = self.spec, self.spec.to_dict, Lock()
+        spec.undescribed = []
+
+        def described() -> Any:
+            with lock:
+                while spec.undescribed:
+                    spec.undescribed.pop(0)()
+            return to_dict()
+
+        spec.to_dict = described
+
+
 db = SQLAlchemy(model_class=Base)
 migrate = Migrate()
 jwt = JWTManager()
 limiter = Limiter(key_func=_limit_key, default_limits=[_default_rate])
-api = Api()
+api = LazilyDocumentedApi()
 
 
 @contextmanager
@@ -66,6 +91,23 @@ def transaction() -> Iterator[Session]:
     except BaseException:
         db.session.rollback()
         raise
+
+
+_RACES = (UniqueViolation, ForeignKeyViolation, DeadlockDetected)
+_MOST_ATTEMPTS = 5
+
+
+def in_one_transaction(write: Callable[[Session], Result]) -> Result:
+    """Write in one transaction; again, if others have just written what it was to find."""
+    for _ in range(_MOST_ATTEMPTS - 1):
+        try:
+            with transaction() as session:
+                return write(session)
+        except DBAPIError as error:
+            if not isinstance(error.orig, _RACES):
+                raise
+    with transaction() as session:
+        return write(session)
 
 
 READS = "reads"

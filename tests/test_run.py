@@ -209,7 +209,9 @@ def test_a_person_who_registers_stands_in_hubspot_and_is_still_there_after_a_res
 
 def walk(service):
     """Ask for pipelines, register, sign in, and wait until HubSpot has it; returns the token."""
-    answer = requests.get(f"{service.url}/contacts/pipelines", timeout=10).json()
+    response = requests.get(f"{service.url}/contacts/pipelines", timeout=10)
+    assert response.ok, f"{response.text}\n{service.output.read_text()}"
+    answer = response.json()
     assert [
         (pipeline["label"], pipeline["stages"][0]["label"]) for pipeline in answer["data"]["data"]
     ] == [("Support Pipeline", "New")]

@@ -222,7 +222,7 @@ def test_a_worker_that_is_asked_to_stop_finishes_what_it_began(app, worker, slow
     code = worker.process.wait(30)
 
     assert code == 0, worker.log
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 10  # Seconds that `docker stop` leaves it.
     assert is_all_synced()
     assert count("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == 0
     assert count("SELECT count(*) FROM procrastinate_workers") == 0

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
+from flask import Flask
 from flask_smorest import Blueprint
 
 from crm.api.guards import Guard, guard_of
@@ -62,6 +63,11 @@ class APIBlueprint(Blueprint):  # type: ignore[misc] # flask-smorest has no type
         if view_func is not None:
             view_func = self.doc(**_documented(guard_of(view_func)))(view_func)
         super().add_url_rule(rule, endpoint, view_func, **options)
+
+    def register_views_in_doc(self, api: Any, app: Flask, spec: Any, **options: Any) -> None:
+        """Have the routes described as soon as somebody wants to read it."""
+        describe = super().register_views_in_doc
+        spec.undescribed.append(lambda: describe(api, app, spec, **options))
 
 
 def _documented(guard: Guard | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Records of any object type, written by other applications: one blueprint for each type."""
 
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -33,6 +34,7 @@ _STATUS = {
 }
 
 
+@cache
 def record_blueprint(object_type: ObjectType) -> APIBlueprint:
     """The routes that write records of a type."""
     name = object_type.name

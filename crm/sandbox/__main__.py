@@ -46,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
     )
     sandbox.faults.replace(options.fault)
-    if options.now is not None:
-        sandbox.clock.set_now(options.now)
     if options.freeze:
         sandbox.clock.freeze()
+    if options.now is not None:
+        sandbox.clock.set_now(options.now)
     try:
         _serve(SandboxServer(host=options.host, port=options.port, sandbox=sandbox), options)
     except (StateError, HubSpotError) as error:

@@ -57,7 +57,10 @@ class _Tools:
             if offset_ms is not None:
                 clock.set_offset(offset_ms)
             clock.freeze(frozen)
-            if offset_ms is not None:  # Again, from the time that goes on.
+            # Again, from the time that stands or goes on now.
+            if now is not None:
+                clock.set_now(now)
+            if offset_ms is not None:
                 clock.set_offset(offset_ms)
         except ValueError as error:
             raise invalid(str(error)) from error

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from crm.errors import ConfigError, CRMError, NotFoundError
-from crm.extensions import transaction
+from crm.extensions import in_one_transaction, transaction
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import BatchOutcome, HubSpotRecord
 from crm.hubspot.client import HubSpotClient
@@ -32,7 +32,7 @@ from crm.services.entries import Entry
 from crm.services.push import enqueue_push
 from crm.services.schemas import list_mirrored
 from crm.services.sending import FOR_ONE, Sent, connect_now, learn_of_missing, send_now
-from crm.services.upserts import check_version, in_one_transaction
+from crm.services.upserts import check_version
 
 _LONGEST_EMAIL = 254
 

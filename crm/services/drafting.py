@@ -63,7 +63,7 @@ def _select(object_type: ObjectType, condition: str) -> str:
         FROM records
         WHERE portal_id = :portal_id AND object_type = :object_type AND archived_at IS NULL
             AND {condition}
-        ORDER BY id FOR UPDATE
+        ORDER BY id FOR NO KEY UPDATE
     """  # noqa: S608 - our own
 
 

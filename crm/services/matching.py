@@ -62,7 +62,7 @@ _ROWS = text("""
         hs_object_id = ANY(:ids) OR uuid = ANY(:uids)
         OR email = ANY(:emails) AND archived_at IS NULL)
     ORDER BY id
-    FOR UPDATE
+    FOR NO KEY UPDATE
 """)
 
 _ALIASES = text("""

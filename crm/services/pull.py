@@ -14,10 +14,9 @@ from typing import Any
 import structlog
 from flask import current_app
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from crm.extensions import transaction
+from crm.extensions import in_one_transaction, transaction
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient
@@ -30,8 +29,6 @@ from crm.services.schemas import list_mirrored
 from crm.services.settling import Settled, archive, note_rulings, release_emails, write
 
 log = structlog.get_logger(__name__)
-
-_MOST_ATTEMPTS = 5
 
 ChangeTimes = Mapping[tuple[str, str], datetime]
 """When a property was last changed in HubSpot, by record id and name."""
@@ -110,15 +107,9 @@ def take_in(
     if not records:
         return Taken()
     times = _read_times(client, portal_id, object_type, records)
-    for attempt in range(_MOST_ATTEMPTS):
-        try:
-            with transaction() as session:
-                return _apply(session, portal_id, object_type, records, times)
-        except IntegrityError:
-            # Somebody has written a row of the same record meanwhile; now it is there to be found.
-            if attempt == _MOST_ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
+    return in_one_transaction(
+        lambda session: _apply(session, portal_id, object_type, records, times)
+    )
 
 
 _CONTESTABLE = text("""
@@ -153,7 +144,7 @@ _UNARCHIVED = text("""
     SELECT id, unsent FROM records
     WHERE portal_id = :portal_id AND object_type = :object_type AND hs_object_id = ANY(:ids)
         AND (archived_at IS NULL OR state = 'pending')
-    ORDER BY id FOR UPDATE
+    ORDER BY id FOR NO KEY UPDATE
 """)
 
 

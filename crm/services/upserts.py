@@ -4,13 +4,11 @@ By the time the caller is told, HubSpot has it (created, updated, archived), or 
 it (queued), or HubSpot refused it and the mirror is as if it had never been asked.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from psycopg2.errors import DeadlockDetected, ForeignKeyViolation, UniqueViolation
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from crm.errors import (
@@ -20,7 +18,7 @@ from crm.errors import (
     NotFoundError,
     PreconditionFailedError,
 )
-from crm.extensions import transaction
+from crm.extensions import in_one_transaction, transaction
 from crm.hubspot.client import Timeouts
 from crm.hubspot.errors import HubSpotNotFoundError
 from crm.models import SYNCED
@@ -42,10 +40,8 @@ from crm.services.sending import (
 MOST = 1000
 """Upserts of one request."""
 
-_MOST_ATTEMPTS = 5
 
 Action = Literal["created", "updated", "archived", "queued"]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -218,21 +214,6 @@ def already_exists(object_type: ObjectType, hs_object_id: str | None) -> Conflic
     """The refusal of a second record with a unique value, in HubSpot's words."""
     pointer = f". Existing ID: {hs_object_id}" if hs_object_id else ""
     return ConflictError(f"{object_type.singular.title()} already exists{pointer}")
-
-
-def in_one_transaction(write: Callable[[Session], Result]) -> Result:
-    """Draft in one transaction; again, if others have just written what it was to find."""
-    for attempt in range(_MOST_ATTEMPTS):
-        try:
-            with transaction() as session:
-                return write(session)
-        except (IntegrityError, OperationalError) as error:
-            is_race = isinstance(
-                error.orig, UniqueViolation | ForeignKeyViolation | DeadlockDetected
-            )
-            if not is_race or attempt == _MOST_ATTEMPTS - 1:
-                raise
-    raise AssertionError("unreachable")
 
 
 def _draft(

@@ -42,6 +42,7 @@ def test_an_unknown_email_and_a_wrong_password_get_the_same_answer(client, make_
 _OWN = ("request_id", "timestamp")
 
 
+@pytest.mark.real_password_cost
 def test_an_unknown_email_takes_as_long_as_a_wrong_password(client, make_user):
     make_user("ada@example.com")
     seconds = {"ada@example.com": [], "nobody@example.com": []}
@@ -55,6 +56,7 @@ def test_an_unknown_email_takes_as_long_as_a_wrong_password(client, make_user):
     assert 0.5 < unknown / wrong < 2
 
 
+@pytest.mark.real_password_cost
 def test_an_unknown_email_is_compared_with_a_hash_that_costs_what_new_ones_cost():
     assert not accounts._hasher.check_needs_rehash(accounts._NOBODYS_HASH)
 
