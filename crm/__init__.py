@@ -33,6 +33,7 @@ from crm.errors import ConfigError
 from crm.extensions import READS, api, db, jwt, migrate
 from crm.hubspot.versions import sunset_warning
 from crm.logs import configure_logs, log_requests
+from crm.metrics import count_requests
 from crm.objects import OBJECT_TYPES
 from crm.version import VERSION
 
@@ -76,6 +77,7 @@ def _load_settings() -> Settings:
 
 def _register(app: Flask) -> None:
     log_requests(app)
+    count_requests(app)
     # The order matters: an identity first, since it has limits of its own; then the limits; and
     # only then what costs more.
     app.before_request(guards.identify)
