@@ -4,9 +4,8 @@ import pytest
 
 from crm.services.scans import reading, working
 from tests.services.scans.conftest import named, results, status
-from tests.services.scans.test_working import LIST, associate  # noqa: F401 - a fixture
 
-SEARCH = "POST .*/deals/search"
+LIST, SEARCH = r"GET .*/deals\?", "POST .*/deals/search"
 
 
 @pytest.fixture
