@@ -42,7 +42,7 @@ COMPILE = $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --
 # Any 32 random bytes in URL-safe base64 are a Fernet key, and good enough for all the others.
 secrets: ## write .env.local with fresh secrets for docker compose
 	@if [ -e .env.local ]; then echo ".env.local exists; move it away first." >&2; exit 1; fi
-	@umask 077; for name in SECRET_KEY JWT_SECRET_KEY ENCRYPTION_KEYS POSTGRES_PASSWORD; do \
+	@umask 077; for name in SECRET_KEY JWT_SECRET_KEY ENCRYPTION_KEYS METRICS_TOKEN POSTGRES_PASSWORD; do \
 		echo "$$name=$$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"; done > .env.local
 	@echo "Wrote .env.local."
 

@@ -22,6 +22,7 @@ from crm.api import (
     pipelines,
     reading,
     rejections,
+    scans,
     webhooks,
 )
 from crm.api.blueprints import SECURITY_SCHEMES
@@ -33,6 +34,7 @@ from crm.errors import ConfigError
 from crm.extensions import READS, api, db, jwt, migrate
 from crm.hubspot.versions import sunset_warning
 from crm.logs import configure_logs, log_requests
+from crm.metrics import count_requests
 from crm.objects import OBJECT_TYPES
 from crm.version import VERSION
 
@@ -76,6 +78,7 @@ def _load_settings() -> Settings:
 
 def _register(app: Flask) -> None:
     log_requests(app)
+    count_requests(app)
     # The order matters: an identity first, since it has limits of its own; then the limits; and
     # only then what costs more.
     app.before_request(guards.identify)
@@ -88,7 +91,7 @@ def _register(app: Flask) -> None:
     register_errors(app)
     for module in (auth, contacts, customers, pipelines, webhooks, operations):
         api.register_blueprint(module.bp)
-    for module in (rejections, dev_tokens):
+    for module in (rejections, scans, dev_tokens):
         api.register_blueprint(module.bp)
     for blueprint in reading.blueprints:
         api.register_blueprint(blueprint)

@@ -17,7 +17,7 @@ from dotenv import dotenv_values
 from limits import parse as parse_rate
 from marshmallow import EXCLUDE, Schema, ValidationError
 from marshmallow import fields as parsers
-from marshmallow.validate import OneOf, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range, Regexp
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import parse_dsn
 
@@ -124,11 +124,16 @@ class Settings:
             )
         ),
     )
+    scan_retention_days: int = _setting(30, parsers.Integer(validate=Range(min=1, max=3650)))
     registration: str = _setting("open", parsers.String(validate=OneOf(("open", "closed"))))
     contacts_visible_to_users: str = _setting("all", parsers.String(validate=OneOf(("all", "own"))))
     dev_tokens: bool = _setting(False, parsers.Boolean())
     rate_limit: str = _setting("1000 per 1 minute", parsers.String(validate=_rate))
     rate_limit_sign_in: str = _setting("10 per 1 minute", parsers.String(validate=_rate))
+    rate_limit_results: str = _setting("100000000 per 1 minute", parsers.String(validate=_rate))
+    metrics_token: str = _setting(
+        "", parsers.String(validate=Length(min=_SHORTEST_SECRET)), secret=True
+    )
     trusted_proxies: int = _setting(0, parsers.Integer(validate=Range(min=0, max=10)))
     log_level: str = _setting(
         "INFO", parsers.String(validate=OneOf(("DEBUG", "INFO", "WARNING", "ERROR")))

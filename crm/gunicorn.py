@@ -1,8 +1,14 @@
 """How gunicorn serves the app: ``gunicorn --config python:crm.gunicorn 'crm:create_app()'``."""
 
+import shutil
+import tempfile
+from typing import Any
+
+from crm import metrics as _metrics
 from crm.config import load_settings
 
 _settings = load_settings()
+_metrics_folder = tempfile.mkdtemp(prefix="crm-metrics-")
 
 bind = f"{'0.0.0.0' if _settings.is_production else '127.0.0.1'}:{_settings.port}"  # noqa: S104
 workers = _settings.web_concurrency
@@ -20,3 +26,21 @@ control_socket_disable = True
 # Every request has a line of our own, with its id.
 accesslog = None
 loglevel = "warning"
+# Where Prometheus's library looks for it.
+raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_metrics_folder}"]
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give a process the lowest number that no other has."""
+    taken = {each.number for each in server.WORKERS.values()}
+    worker.number = min(set(range(len(taken) + 1)) - taken)
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Let each process see what all have counted."""
+    _metrics.share(_metrics_folder, worker.number)
+
+
+def on_exit(_server: Any) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(_metrics_folder, ignore_errors=True)

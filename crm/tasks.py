@@ -9,6 +9,7 @@ from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
 from crm.services import (
     customers,
     deliveries,
+    health,
     inbox,
     pipelines,
     push,
@@ -17,6 +18,7 @@ from crm.services import (
     sign_ins,
     sync,
 )
+from crm.services.scans import purging, starting, working
 
 
 @app.task(name=push.TASK)
@@ -78,6 +80,19 @@ def reconcile_portals(timestamp: int) -> None:
     sync.begin_everywhere("reconcile")
 
 
+@app.task(name=starting.TASK)
+def scan_deals(key: int) -> None:
+    """Go on with a scan; ``key`` is its row's id."""
+    working.work(key)
+
+
+@app.periodic(cron="* * * * * 8,23,38,53")
+@app.task(name="sweep_scans", queueing_lock="sweep_scans")
+def sweep_scans(timestamp: int) -> None:
+    """Find scans that nobody works on although their job was lost."""
+    working.sweep()
+
+
 @app.periodic(cron="* * * * * */5")
 @app.task(name="give_back_stalled_jobs", queueing_lock="give_back_stalled_jobs")
 def give_back_stalled(timestamp: int) -> None:
@@ -99,14 +114,22 @@ def refresh_schemas(timestamp: int) -> None:
     schemas.refresh_stale_schemas()
 
 
+@app.periodic(cron="* * * * * 12,42")
+@app.task(name="ask_hubspot", queueing_lock="ask_hubspot")
+def ask_hubspot(timestamp: int) -> None:
+    """Find out for ``GET /health`` whether HubSpot answers."""
+    health.ask_hubspot()
+
+
 @app.periodic(cron="17 3 * * * 0")
 @app.task(name="forget_the_old", queueing_lock="forget_the_old")
 def forget_the_old(timestamp: int) -> None:
-    """Delete what nobody needs any more: ended sign-ins, old events and runs, failed jobs."""
+    """Delete what nobody needs any more: ended sign-ins, old events, runs, scans, failed jobs."""
     everything = (
         sign_ins.forget_ended,
         inbox.forget_processed,
         runs.forget_old,
+        purging.forget_old,
         forget_failed_jobs,
     )
     for forget in everything:

@@ -322,6 +322,7 @@ _EMPTY = """
     DELETE FROM property_sets;
     DELETE FROM record_aliases;
     DELETE FROM sync_runs;
+    DELETE FROM scans;
     DELETE FROM deliveries;
     DELETE FROM inbox;
     DELETE FROM sign_ins;
@@ -337,7 +338,7 @@ _EMPTY = """
     UPDATE portals SET hub_id = NULL, set_up_at = NULL, push_failures = 0, push_retry_at = NULL,
         push_error = NULL, seed_digest = NULL, refresh_token = NULL, access_token = NULL,
         access_expires_at = NULL, refresh_leased_until = NULL, disabled_reason = NULL,
-        time_zone = 'UTC';
+        time_zone = 'UTC', asked_at = NULL, answer_ms = NULL;
     DELETE FROM day_quotas;
     DELETE FROM call_windows;
 """

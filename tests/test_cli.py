@@ -151,7 +151,12 @@ def refuse(portal_id, email):
 def test_health_says_what_is_up_and_fails_without_a_worker(run):
     code, out, _ = run("health")
 
-    assert out.splitlines() == ["database: up", "redis_cache: not configured", "worker: down"]
+    assert out.splitlines() == [
+        "database: up",
+        "hubspot_api: unknown",
+        "redis_cache: not configured",
+        "worker: down",
+    ]
     assert code == 1
 
 

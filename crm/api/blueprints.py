@@ -15,6 +15,7 @@ _SECURITY: Mapping[Guard | None, list[dict[str, list[str]]]] = {
     Guard.MEMBER: [{"token": []}, {"key": []}],
     Guard.ADMIN: [{"token": []}, {"key": []}],
     Guard.REFRESH: [{"refresh": []}],
+    Guard.OPERATOR: [{"operator": []}],
     Guard.HUBSPOT: [{"signature": []}],
 }
 """By the names of ``SECURITY_SCHEMES``; nothing for what is public."""
@@ -37,6 +38,11 @@ SECURITY_SCHEMES = {
         "in": "header",
         "name": "X-API-Key",
         "description": "An organization's API key.",
+    },
+    "operator": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The METRICS_TOKEN of the settings.",
     },
     "signature": {
         "type": "apiKey",

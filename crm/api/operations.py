@@ -2,19 +2,47 @@
 
 from typing import Any
 
+from flask import Response
+
+from crm import metrics
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, guarded
+from crm.api.limits import unlimited
 from crm.api.schemas.operations import HealthSchema
 from crm.services import health
+from crm.services.gauges import read_gauges
 
 bp = APIBlueprint("operations", __name__, description="Operations")
 
 
 @bp.get("/health")
 @guarded(Guard.PUBLIC)
+@unlimited
 @bp.response(200, HealthSchema)
 @bp.alt_response(503, schema=HealthSchema, description="A dependency is down")
 def get_health() -> tuple[dict[str, Any], int]:
     """Whether the service and what it stands on are up."""
+    return _tell_health()
+
+
+@bp.get("/api/v1/health")
+@guarded(Guard.PUBLIC)
+@unlimited
+@bp.response(200, HealthSchema)
+@bp.alt_response(503, schema=HealthSchema, description="A dependency is down")
+def get_health_of_scans() -> tuple[dict[str, Any], int]:
+    """The same, where the clients of deal extractions look for it."""
+    return _tell_health()
+
+
+@bp.get("/metrics")
+@guarded(Guard.OPERATOR)
+@bp.response(200, content_type=metrics.CONTENT_TYPE)
+def get_metrics() -> Response:
+    """Prometheus metrics of this machine's requests, and of the service's state."""
+    return Response(metrics.write(read_gauges()), content_type=metrics.CONTENT_TYPE)
+
+
+def _tell_health() -> tuple[dict[str, Any], int]:
     found = health.check()
     return found, 200 if found["status"] == "healthy" else 503

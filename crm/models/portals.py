@@ -34,3 +34,7 @@ class Portal(Base):
     disabled_reason: Mapped[str | None]
     """Why HubSpot will not give tokens any more."""
     created_at: Mapped[created_timestamp]
+    asked_at: Mapped[timestamp | None]
+    """When HubSpot was last asked whether it answers."""
+    answer_ms: Mapped[float | None]
+    """How long that took; None if it did not answer."""
