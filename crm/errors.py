@@ -10,7 +10,9 @@ CRMError                      500 INTERNAL_ERROR
 ├── ConflictError             409 CONFLICT
 │   └── UserExistsError       409 USER_EXISTS
 ├── PreconditionFailedError   412 PRECONDITION_FAILED
-└── HubSpotError              see crm.hubspot.errors
+├── UnavailableError          503 SERVICE_UNAVAILABLE
+├── HubSpotError              see crm.hubspot.errors
+└── ProviderError             see crm.providers.errors
 
 Each class carries its HTTP status and ``error_code``; its docstring is its default message.
 """
@@ -102,3 +104,10 @@ class PreconditionFailedError(CRMError):
 
     status = 412
     error_code = "PRECONDITION_FAILED"
+
+
+class UnavailableError(CRMError):
+    """A part of the service is away; try again in a moment."""
+
+    status = 503
+    error_code = "SERVICE_UNAVAILABLE"
