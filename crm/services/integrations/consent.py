@@ -9,9 +9,11 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -41,10 +43,11 @@ class ConsentError(CRMError):
 
 @dataclass(frozen=True)
 class Begun:
-    """Where to send the person, and what their browser has to show on its way back."""
+    """Where to send the person, and the cookie to leave in their browser."""
 
     authorization_url: str
-    browser_secret: str = field(repr=False)
+    cookie: Mapping[str, Any] = field(repr=False)
+    """The arguments of Flask's ``set_cookie``; only the way back shows it again."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ class Consented:
     caller: Caller
     stay_connected: bool
     tokens: Tokens
+
+
+def cookie_name(provider: str) -> str:
+    """Of the cookie in which a browser keeps its secret; one for each provider."""
+    return f"crm_consent_{provider}"
 
 
 def ask(
@@ -94,7 +102,17 @@ def ask(
         code_challenge=_challenge(verifier),
         stay_connected=stay_connected,
     )
-    return Begun(url, browser_secret)
+    way_back = urlsplit(redirect_uri)
+    cookie = {
+        "key": cookie_name(provider.name),
+        "value": browser_secret,
+        "max_age": LIFE,
+        "path": way_back.path,
+        "secure": way_back.scheme == "https",
+        "httponly": True,
+        "samesite": "Lax",
+    }
+    return Begun(url, cookie)
 
 
 def conclude(settings: Settings, provider: Provider, returned: Returned) -> Consented:
