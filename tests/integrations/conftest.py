@@ -12,6 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, SandboxServer
+from crm.services import accounts
 from crm.services.integrations.store import get_store
 from tests.conftest import Person
 
@@ -53,6 +54,7 @@ class Browser:
     client: FlaskClient
     person: Person
     form: dict[str, Any] = field(default_factory=dict)
+    """What they choose on the provider's page, beside what is chosen already."""
 
     def begin(self, provider: str, **body: Any) -> str:
         """Ask to connect; where that leads to."""
@@ -85,6 +87,12 @@ class Browser:
     def disconnect(self, provider: str) -> Any:
         return self.client.delete(f"/integrations/{provider}", headers=self.person.headers)
 
+    def sign_out(self) -> None:
+        assert self.client.post("/logout", headers=self.person.headers).status_code == 200
+
+    def is_connected(self, provider: str) -> bool:
+        return bool(self.get(f"/{provider}/credentials").json["connected"])
+
 
 def query_of(address: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
@@ -94,8 +102,11 @@ def query_of(address: str) -> dict[str, str]:
 def open_browser(app: Flask, register: Callable[..., Person]) -> Callable[..., Browser]:
     """A new browser, with somebody of this address signed in."""
 
-    def do(email: str = "ada@example.com", **changes: Any) -> Browser:
-        return Browser(app.test_client(), register(email, deals=[]), **changes)
+    def do(email: str = "ada@example.com", *, is_admin: bool = False) -> Browser:
+        person = register(email, deals=[])
+        if is_admin:
+            accounts.promote_user(email)
+        return Browser(app.test_client(), person)
 
     return do
 

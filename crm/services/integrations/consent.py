@@ -28,6 +28,7 @@ from crm.services.integrations.store import get_store
 
 LIFE = 600
 """Seconds in which a person must come back."""
+PREFIX = "consent:"
 
 _STATE = re.compile(r"[\w-]{43}")
 _CODE = re.compile(r"[!-~]{1,2048}")
@@ -158,7 +159,7 @@ def _take(settings: Settings, state: str) -> dict[str, Any] | None:
 
 def _key(state: str) -> str:
     # Whoever reads Redis must not find states to use.
-    return f"consent:{_digest(state)}"
+    return PREFIX + _digest(state)
 
 
 def _digest(secret: str) -> str:
