@@ -154,6 +154,11 @@ class TokenBook:
                 for e in self._issued
             ]
 
+    def list_secrets(self) -> list[str]:
+        """Return every live token."""
+        with self._lock:
+            return [each for e in self._issued for each in (e.access_token, e.refresh_token)]
+
     def _remove(self, found: Iterable[Issued]) -> Issued | None:
         issued = next(iter(found), None)
         if issued:

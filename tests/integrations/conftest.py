@@ -12,7 +12,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, SandboxServer
-from crm.services import accounts
+from crm.services import sign_ins
 from crm.services.integrations.store import get_store
 from tests.conftest import Person
 
@@ -100,13 +100,15 @@ def query_of(address: str) -> dict[str, str]:
 
 @pytest.fixture
 def open_browser(app: Flask, register: Callable[..., Person]) -> Callable[..., Browser]:
-    """A new browser, with somebody of this address signed in."""
+    """A new browser with somebody signed in: a user, an admin, or who registers with an address."""
 
-    def do(email: str = "ada@example.com", *, is_admin: bool = False) -> Browser:
-        person = register(email, deals=[])
-        if is_admin:
-            accounts.promote_user(email)
-        return Browser(app.test_client(), person)
+    def do(email: str = "", *, role: str = "user", organization: str = "Default") -> Browser:
+        client = app.test_client()
+        if email:
+            return Browser(client, register(email, deals=[]))
+        # Without a password, which takes its time on purpose.
+        token = sign_ins.create_token(role=role, organization=organization)
+        return Browser(client, Person(client, "", {"access_token": token}))
 
     return do
 
