@@ -4,6 +4,7 @@ Source: Airtable Web API, "OAuth reference", "List bases", "Get base schema", "G
 PKCE is mandatory, and a refresh token counts once; an app has no way to revoke its grant.
 """
 
+import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from crm.providers.wire import call, call_for_tokens, reading, tokens_from
 _SCOPES = "schema.bases:read user.email:read"
 _API_HOST, _WEB_HOST = "https://api.airtable.com", "https://airtable.com"
 _NO_PERMISSION = "none"
-_MOST_BASES = 10
-"""Bases whose tables are asked for in one go: a page must not take long to come."""
+LONGEST_PAGE = 5.0
+"""Seconds after which a page of tables ends with those of the bases that were asked for so far."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,19 @@ class Airtable(Provider):
     ) -> ItemPage:
         bases, following = self._list_bases(access_token, offset)
         items: list[Item] = []
-        for place in range(base, min(base + _MOST_BASES, len(bases))):
+        until = time.monotonic() + LONGEST_PAGE
+        place = base
+        while place < len(bases) and len(items) < limit:
             skipped = table if place == base else 0
             found = list(self._tables_of(access_token, bases[place]["id"]))[skipped:]
             room = limit - len(items)
             items += found[:room]
             if len(found) > room:
                 return ItemPage(items, f"{place}.{skipped + room}.{offset}")
-            if len(items) == limit:
-                return ItemPage(items, _cursor(bases, following, offset, place + 1))
-        return ItemPage(items, _cursor(bases, following, offset, base + _MOST_BASES))
+            place += 1
+            if time.monotonic() > until:
+                break
+        return ItemPage(items, _cursor(bases, following, offset, place))
 
     def _list_bases(self, access_token: str, offset: str) -> tuple[list[dict[str, Any]], str]:
         """Airtable's bases from an offset on, and the next offset; empty at the end."""

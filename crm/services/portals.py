@@ -88,9 +88,9 @@ def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -
         HubSpotAuthError: the configured token is mangled, or there is no key to store tokens with.
     """
     with transaction():  # So that none is open while HubSpot is being called.
-        connected = list_connected_portal_ids()
         by_settings = is_connected_by_settings(portal_id)
-    if portal_id not in connected:
+        is_connected = by_settings or portal_id in list_connected_portal_ids()
+    if not is_connected:
         raise HubSpotUnavailableError(
             "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN or "
             "HUBSPOT_REFRESH_TOKEN, or let an administrator connect it"

@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 import requests
 
+from crm.providers import airtable
 from crm.sandbox.airtable import Base
 from crm.sandbox.notion import make_thing
 from crm.services import api_keys
@@ -195,18 +196,30 @@ def test_hubspots_items_come_page_by_page_each_once(browser, hubspot):
 
 @pytest.mark.parametrize("item_type", ["bases", "tables"])
 def test_airtables_items_come_page_by_page_each_once(browser, sandbox, item_type):
-    airtable = sandbox.sandbox.airtable
-    airtable.bases = [
+    account = sandbox.sandbox.airtable
+    account.bases = [
         Base(f"app{at:014}", f"Base {at}", tuple(f"Table {each}" for each in range(at % 4)))
         for at in range(7)
     ]
-    bases = [each.name for each in airtable.bases]
-    tables = [name for each in airtable.bases for name in each.tables]
+    bases = [each.name for each in account.bases]
+    tables = [name for each in account.bases for name in each.tables]
     browser.connect("airtable")
 
-    for airtable.page_size, limit in product((1, 2, 1000), (1, 2, 4, 100)):
+    for account.page_size, limit in product((1, 2, 1000), (1, 2, 4, 100)):
         found = [each["name"] for each in walk(browser, "airtable", item_type, limit)]
         assert found == (bases if item_type == "bases" else tables)
+
+
+def test_a_page_of_tables_that_takes_long_ends_early_and_goes_on(browser, sandbox, monkeypatch):
+    monkeypatch.setattr(airtable, "LONGEST_PAGE", 0)
+    browser.connect("airtable")
+
+    first = browser.get("/airtable/items", type="tables", limit=100).json["items"]
+    found = [each["name"] for each in walk(browser, "airtable", "tables", 100)]
+
+    bases = sandbox.sandbox.airtable.bases
+    assert len(first) == len(bases[0].tables)
+    assert found == [name for each in bases for name in each.tables]
 
 
 def walk(browser, provider, item_type, limit):

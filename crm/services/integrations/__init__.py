@@ -13,16 +13,14 @@ from flask import current_app
 
 from crm.config import Settings
 from crm.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
-from crm.hubspot.errors import HubSpotError
 from crm.providers import PROVIDERS
-from crm.providers.errors import ProviderError
 from crm.providers.hubspot import HubSpot, list_records
 from crm.providers.provider import ItemPage, Provider
 from crm.services import portals
 from crm.services.callers import Caller
 from crm.services.credentials import make_vault
 from crm.services.integrations import consent, mirroring
-from crm.services.integrations.connections import Connection, Connections, NotConnectedError
+from crm.services.integrations.connections import Connections, NotConnectedError, revoke
 from crm.services.integrations.consent import Begun, Returned
 from crm.services.integrations.store import get_store
 from crm.services.listing import cursor_of, position_of
@@ -188,8 +186,9 @@ def disconnect(caller: Caller, name: str) -> str:
     connections = _connections(caller)
     held = connections.forget(provider) if connections else None
     if held:
-        is_revoked = _revoke(caller, provider, held)
-        return _farewell(provider, is_revoked=is_revoked)
+        # HubSpot may have given the same grant to the portal that stays connected.
+        is_kept = _is_hubspot(provider) and mirroring.holds(caller.portal_id, held.refresh_token)
+        return _farewell(provider, is_revoked=is_kept or revoke(provider, held))
     if not _is_hubspot(provider) or mirroring.find_hub_id(caller.portal_id) is None:
         raise NotConnectedError(f"{provider.label} is not connected")
     if not caller.is_admin:
@@ -221,16 +220,6 @@ def _check_may_stay(caller: Caller, provider: Provider) -> None:
     if not caller.is_admin:
         raise ForbiddenError("Only an admin can let HubSpot stay connected")
     mirroring.refuse_second_way(caller.portal_id)
-
-
-def _revoke(caller: Caller, provider: Provider, held: Connection) -> bool:
-    if _is_hubspot(provider) and mirroring.holds(caller.portal_id, held.refresh_token):
-        return True
-    try:
-        return provider.revoke(held.access_token, held.refresh_token)
-    except (ProviderError, HubSpotError) as error:
-        log.warning("grant not revoked", provider=provider.name, reason=error.message)
-        return False
 
 
 def _farewell(provider: Provider, *, is_revoked: bool) -> str:

@@ -16,9 +16,11 @@ import structlog
 from cryptography.fernet import InvalidToken, MultiFernet
 
 from crm.errors import ConflictError
+from crm.hubspot.errors import HubSpotError
 from crm.providers.errors import (
     REFUSED,
     REVOKED,
+    ProviderError,
     ProviderRevokedError,
     ProviderUnavailableError,
 )
@@ -150,6 +152,7 @@ class Connections:
         fresh = _with_tokens(connection, tokens)
         # Stored before use; and not at all if the person has disconnected meanwhile.
         if not self.store.replace(self._key(provider), self._lock(fresh)):
+            revoke(provider, fresh)
             raise NotConnectedError(f"{provider.label} is not connected any more")
         return fresh
 
@@ -167,6 +170,15 @@ class Connections:
         except InvalidToken:
             log.warning("a connection cannot be decrypted; its key is not in ENCRYPTION_KEYS")
             return None
+
+
+def revoke(provider: Provider, connection: Connection) -> bool:
+    """End the grant at the provider; False where that cannot be done, or not now."""
+    try:
+        return provider.revoke(connection.access_token, connection.refresh_token)
+    except (ProviderError, HubSpotError) as error:
+        log.warning("grant not revoked", provider=provider.name, reason=error.message)
+        return False
 
 
 def _with_tokens(connection: Connection, tokens: Tokens) -> Connection:

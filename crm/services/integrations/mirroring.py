@@ -115,10 +115,11 @@ def let_go(portal_id: int, provider: Provider) -> bool:
             )
         )
     log.info("portal disconnected", portal_id=portal_id)
-    if stored is None:
-        return True
+    refresh_token = _decrypt(stored) if stored else ""
+    if not refresh_token:
+        return False
     try:
-        return provider.revoke("", _decrypt(stored))
+        return provider.revoke("", refresh_token)
     except HubSpotError as error:
         log.warning("grant not revoked", reason=error.message)
         return False
@@ -139,7 +140,7 @@ def _decrypt(secret: bytes) -> str:
     try:
         return make_vault(_settings()).decrypt(secret).decode()
     except InvalidToken:
-        return ""  # Its key is gone; HubSpot knows of no such grant.
+        return ""  # Its key is gone, and with it the grant, as far as we are concerned.
 
 
 def _settings() -> Settings:
