@@ -321,7 +321,7 @@ def test_the_grant_that_keeps_a_portal_is_not_revoked_with_a_persons_connection(
     assert admin.get("/hubspot/credentials").json["stays_connected"]
 
 
-def test_a_portal_whose_grant_was_ended_there_says_what_to_do(admin, sandbox, portal_id, run_jobs):
+def test_a_portal_whose_grant_was_ended_there_says_what_to_do(admin, sandbox):
     stay(admin)
     sandbox.sandbox.registry.grants.clear()
     sandbox.sandbox.expire_tokens()
@@ -331,6 +331,9 @@ def test_a_portal_whose_grant_was_ended_there_says_what_to_do(admin, sandbox, po
     assert answer.status_code == 401
     assert "connect the portal again" in answer.json["message"]
     assert "HUBSPOT_REFRESH_TOKEN" not in answer.json["message"]
+    told = admin.get("/hubspot/credentials").json
+    assert (told["problem"], told["can_stay_connected"]) == (answer.json["message"], True)
     # And connecting again mends it.
     stay(admin)
     assert admin.get("/hubspot/items").status_code == 200
+    assert admin.get("/hubspot/credentials").json["problem"] is None

@@ -46,6 +46,11 @@ class IntegrationSchema(Schema):
         required=True, allow_none=True, metadata={"description": "null where it stays connected"}
     )
     stays_connected = fields.Boolean(required=True)
+    problem = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why it is not mirrored although it stays connected"},
+    )
 
 
 class IntegrationsSchema(Schema):

@@ -49,6 +49,8 @@ class Integration:
     """When the connection ends by itself; None where it stays."""
     stays_connected: bool
     """Whether it is mirrored in the background, by whoever connected it."""
+    problem: str | None
+    """Why it is not mirrored although it stays connected, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,20 @@ def get_integration(caller: Caller, name: str) -> Integration:
     provider = _provider(name)
     connections = _connections(caller)
     held = connections.find(provider) if connections else None
-    hub_id = mirroring.find_hub_id(caller.portal_id) if _is_hubspot(provider) else None
-    stays = hub_id is not None
-    kept = (f"portal {hub_id}" if hub_id else "a portal") if stays else None
+    kept = mirroring.find_kept(caller.portal_id) if _is_hubspot(provider) else None
+    # One that has ended may be connected anew; one of the settings is mended there.
+    is_free = kept is None or bool(kept.problem and not kept.by_settings)
     return Integration(
         provider=provider.name,
         name=provider.label,
         types=provider.types,
         is_available=_lack_of(provider) is None,
-        can_stay_connected=_is_hubspot(provider) and caller.is_admin and not stays,
-        connected=bool(held or stays),
-        account=held.account if held else kept,
+        can_stay_connected=_is_hubspot(provider) and caller.is_admin and is_free,
+        connected=bool(held or kept),
+        account=held.account if held else kept.account if kept else None,
         until=held.ends_at if held else None,
-        stays_connected=stays,
+        stays_connected=kept is not None,
+        problem=kept.problem if kept else None,
     )
 
 
@@ -189,7 +192,7 @@ def disconnect(caller: Caller, name: str) -> str:
         # HubSpot may have given the same grant to the portal that stays connected.
         is_kept = _is_hubspot(provider) and mirroring.holds(caller.portal_id, held.refresh_token)
         return _farewell(provider, is_revoked=is_kept or revoke(provider, held))
-    if not _is_hubspot(provider) or mirroring.find_hub_id(caller.portal_id) is None:
+    if not _is_hubspot(provider) or mirroring.find_kept(caller.portal_id) is None:
         raise NotConnectedError(f"{provider.label} is not connected")
     if not caller.is_admin:
         raise ForbiddenError("HubSpot stays connected; only an admin can disconnect it")
@@ -207,7 +210,7 @@ def _list_page(
             lambda token: provider.list_items(token, item_type, limit=limit, cursor=place),
         )
     # The organization's own portal, for those who may see all of its mirror anyway.
-    is_kept = _is_hubspot(provider) and mirroring.find_hub_id(caller.portal_id) is not None
+    is_kept = _is_hubspot(provider) and mirroring.find_kept(caller.portal_id) is not None
     if not is_kept or caller.only_contact_id is not None:
         raise NotConnectedError(f"{provider.label} is not connected; connect it first")
     client = portals.connect(caller.portal_id, someone_waits=True)

@@ -1,5 +1,6 @@
 """Staying connected: a portal that a person connected, kept encrypted and mirrored from then on."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -25,12 +26,30 @@ KEPT = (
 )
 
 
-def find_hub_id(portal_id: int) -> int | None:
-    """HubSpot's id of the portal that is kept connected; 0 where it was not told yet, or None."""
+@dataclass(frozen=True)
+class Kept:
+    """The portal of an organization that is kept connected."""
+
+    hub_id: int | None
+    """HubSpot's id of it; None where it was not told yet."""
+    problem: str | None
+    """Why HubSpot gives no tokens any more, and what to do."""
+    by_settings: bool
+
+    @property
+    def account(self) -> str:
+        """Which it is, for people to read."""
+        return f"portal {self.hub_id}" if self.hub_id else "a portal"
+
+
+def find_kept(portal_id: int) -> Kept | None:
+    """The portal if it is kept connected, be it by a person or by the settings."""
     with transaction() as session:
         if portal_id not in portals.list_connected_portal_ids():
             return None
-        return session.scalar(select(Portal.hub_id).where(Portal.id == portal_id)) or 0
+        statement = select(Portal.hub_id, Portal.disabled_reason).where(Portal.id == portal_id)
+        hub_id, problem = session.execute(statement).one()
+        return Kept(hub_id, problem, portals.is_connected_by_settings(portal_id))
 
 
 def refuse_second_way(portal_id: int) -> None:
