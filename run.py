@@ -31,7 +31,7 @@ from dotenv import dotenv_values
 from crm import create_app
 from crm.config import EMBEDDED_FILE, OAUTH_CALLBACK_PATH, PROJECT, Settings, load_settings
 from crm.errors import ConfigError, UserExistsError
-from crm.sandbox import DEFAULT_APP, DEFAULT_TOKEN
+from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
 from crm.services import accounts
 from crm.services.portals import DEFAULT_ORGANIZATION
@@ -108,7 +108,7 @@ def _start_everything(running: ExitStack) -> list[Part]:
     _refuse_used_port("PORT", configured.port)
     environment = dict(os.environ)
     parts: list[Part] = []
-    with_sandbox = not (configured.is_production or configured.has_portal)
+    with_sandbox = not (configured.is_production or configured.has_own_app)
     if not configured.is_production:
         if with_sandbox:
             _refuse_used_port("SANDBOX_PORT", configured.sandbox_port)
@@ -141,7 +141,9 @@ def _start_everything(running: ExitStack) -> list[Part]:
         port = str(settings.sandbox_port)
         start(
             *("sandbox", "crm.sandbox", "--port", port, "--state", state, "--demo"),
-            *(f"--redirect-uri={each}" for each in _callbacks(settings)),
+            *(f"--redirect-uri={each}" for each in _callbacks(settings, "hubspot")),
+            *(f"--airtable-redirect-uri={each}" for each in _callbacks(settings, "airtable")),
+            *(f"--notion-redirect-uri={each}" for each in _callbacks(settings, "notion")),
             *("--webhook-url", settings.webhook_url),
             until=f"{settings.hubspot_api_url}/_sandbox/health",
         )
@@ -154,13 +156,16 @@ def _start_everything(running: ExitStack) -> list[Part]:
     return parts
 
 
-def _callbacks(settings: Settings) -> list[str]:
+def _callbacks(settings: Settings, provider: str) -> list[str]:
     """Where the sandbox may send a browser back to: the service, as this machine and others see it.
 
     Others perhaps see it at an address that HubSpot would not take.
     """
     bases = dict.fromkeys((f"http://localhost:{settings.port}", settings.public_url.rstrip("/")))
-    addresses = [f"{each}{OAUTH_CALLBACK_PATH}" for each in bases]
+    path = OAUTH_CALLBACK_PATH.format(provider=provider)
+    addresses = list(
+        dict.fromkeys([*(base + path for base in bases), settings.redirect_uri(provider)])
+    )
     return [each for each in addresses if is_redirect_uri(each)]
 
 
@@ -184,10 +189,23 @@ def _embed(
         given["PUBLIC_URL"] = settings.public_url or f"http://localhost:{settings.port}"
         given["HUBSPOT_CLIENT_ID"] = DEFAULT_APP.client_id
         given["HUBSPOT_CLIENT_SECRET"] = DEFAULT_APP.client_secret
+        given |= _other_providers(settings, given["HUBSPOT_API_URL"])
     lines = "".join(f"{name}='{value}'\n" for name, value in given.items())
     file = folder / EMBEDDED_FILE
     file.touch(mode=0o600)
     file.write_text(f"# Written by run.py for `flask` commands beside it.\n{lines}")
+    return given
+
+
+def _other_providers(settings: Settings, sandbox_url: str) -> dict[str, str]:
+    """The sandbox's Airtable and Notion, in place of those that have no app of one's own."""
+    given = {}
+    apps = (("AIRTABLE", DEFAULT_AIRTABLE_APP), ("NOTION", DEFAULT_NOTION_APP))
+    for name, app in apps:
+        if not getattr(settings, f"{name.lower()}_client_id"):
+            given[f"{name}_CLIENT_ID"] = app.client_id
+            given[f"{name}_CLIENT_SECRET"] = app.client_secret
+            given[f"{name}_API_URL"] = sandbox_url
     return given
 
 

@@ -17,6 +17,7 @@ from crm.api import (
     customers,
     dev_tokens,
     guards,
+    integrations,
     limits,
     operations,
     pipelines,
@@ -41,7 +42,7 @@ from crm.version import VERSION
 log = structlog.get_logger(__name__)
 
 _LARGEST_BODY = 1024 * 1024
-_OPEN_TO_ALL = ("api-docs.openapi_json", "swagger_ui.show", "static")
+_OPEN_TO_ALL = ("api-docs.openapi_json", "swagger_ui.show", "static", "integrations.static")
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -91,7 +92,7 @@ def _register(app: Flask) -> None:
     register_errors(app)
     for module in (auth, contacts, customers, pipelines, webhooks, operations):
         api.register_blueprint(module.bp)
-    for module in (rejections, scans, dev_tokens):
+    for module in (rejections, scans, integrations, dev_tokens):
         api.register_blueprint(module.bp)
     for blueprint in reading.blueprints:
         api.register_blueprint(blueprint)

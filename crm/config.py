@@ -28,8 +28,9 @@ EMBEDDED_FILE = "embedded.env"
 """In the data folder: how the other commands reach the parts that ``run.py`` started."""
 
 WEBHOOK_PATH = "/webhooks/hubspot"
-OAUTH_CALLBACK_PATH = "/integrations/hubspot/oauth2callback"
+OAUTH_CALLBACK_PATH = "/integrations/{provider}/oauth2callback"
 
+_SANDBOXED = ("HUBSPOT_", "AIRTABLE_", "NOTION_")
 _SHORTEST_SECRET = 32
 _KNOWN_SECRETS = ("change", "secret-key", "example", "development", "password")
 _PORT = Range(min=1, max=65535)
@@ -60,6 +61,11 @@ def _encryption_keys(value: str) -> None:
 
 def _setting(default: Any, parse: parsers.Field[Any], *, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata={"parse": parse})
+
+
+def _host(default: str = "") -> Any:
+    form = Regexp(r"https?://[^/?#\s@]+(/[^?#\s]*)?$", error="must be like https://host")
+    return _setting(default, parsers.String(validate=form))
 
 
 _POLICY = "(newest|hubspot|local)"
@@ -94,24 +100,21 @@ class Settings:
     hubspot_client_secret: str = _setting("", parsers.String(), secret=True)
     hubspot_refresh_token: str = _setting("", parsers.String(), secret=True)
     encryption_keys: str = _setting("", parsers.String(validate=_encryption_keys), secret=True)
-    public_url: str = _setting(
-        "",
-        parsers.String(
-            validate=Regexp(r"https?://[^/?#\s@]+(/[^?#\s]*)?$", error="must be like https://host")
-        ),
-    )
-    hubspot_api_url: str = _setting(
-        "https://api.hubapi.com",
-        parsers.String(
-            validate=Regexp(r"https?://[^/?#\s@]+(/[^?#\s]*)?$", error="must be like https://host")
-        ),
-    )
+    public_url: str = _host()
+    hubspot_redirect_uri: str = _host()
+    hubspot_api_url: str = _host("https://api.hubapi.com")
     hubspot_api_version: str = _setting(
         "2026-09",
         parsers.String(
             validate=Regexp(r"(v3|\d{4}-\d{2}(-beta)?)$", error="must be like 2026-09, or v3")
         ),
     )
+    airtable_client_id: str = _setting("", parsers.String())
+    airtable_client_secret: str = _setting("", parsers.String(), secret=True)
+    airtable_api_url: str = _host("https://api.airtable.com")
+    notion_client_id: str = _setting("", parsers.String())
+    notion_client_secret: str = _setting("", parsers.String(), secret=True)
+    notion_api_url: str = _host("https://api.notion.com")
     web_concurrency: int = _setting(1, parsers.Integer(validate=Range(min=1, max=256)))
     # As many as there are connections for.
     worker_concurrency: int = _setting(4, parsers.Integer(validate=Range(min=1, max=16)))
@@ -155,6 +158,22 @@ class Settings:
         return bool(self.hubspot_private_app_token or self.hubspot_refresh_token)
 
     @property
+    def has_own_app(self) -> bool:
+        """Whether there is an app of one's own in HubSpot, or a portal that it may speak to."""
+        return self.has_portal or bool(self.hubspot_client_id)
+
+    def redirect_uri(self, provider: str) -> str:
+        """Where a provider sends browsers back to; it must be named so in the app, to the letter.
+
+        Args:
+            provider: its name, such as ``hubspot``.
+        """
+        if provider == "hubspot" and self.hubspot_redirect_uri:
+            return self.hubspot_redirect_uri
+        base = self.public_url.rstrip("/") or f"http://localhost:{self.port}"
+        return base + OAUTH_CALLBACK_PATH.format(provider=provider)
+
+    @property
     def webhook_url(self) -> str:
         """Where HubSpot sends its webhooks; empty while nobody said how it reaches us."""
         return self.public_url and f"{self.public_url.rstrip('/')}{WEBHOOK_PATH}"
@@ -180,6 +199,11 @@ class Settings:
             found.append(
                 "REGISTRATION=open with CONTACTS_VISIBLE_TO_USERS=all: whoever registers reads "
                 "every contact; set one of them to closed or own"
+            )
+        if self.web_concurrency > 1 and not self.redis_url:
+            found.append(
+                "WEB_CONCURRENCY is above 1 and REDIS_URL is not set: an integration that one web "
+                "process connects, the others know nothing of"
             )
         return found
 
@@ -219,10 +243,10 @@ def _read(file: Path) -> dict[str, str | None]:
 
 def _embedded(settings: Settings) -> dict[str, str]:
     written = _set(_read(settings.data_folder / EMBEDDED_FILE))
-    if not settings.has_portal:
+    if not settings.has_own_app:
         return written
     # A portal of one's own, and perhaps an older run's sandbox: nothing of the two may mix.
-    return {name: value for name, value in written.items() if not name.startswith("HUBSPOT_")}
+    return {name: value for name, value in written.items() if not name.startswith(_SANDBOXED)}
 
 
 def _set(source: Mapping[str, str | None]) -> dict[str, str]:
@@ -251,10 +275,12 @@ def _refuse_unusable_portal(settings: Settings) -> None:
         ("HUBSPOT_REFRESH_TOKEN", "HUBSPOT_CLIENT_ID"),
         ("HUBSPOT_REFRESH_TOKEN", "HUBSPOT_CLIENT_SECRET"),
         ("HUBSPOT_CLIENT_ID", "HUBSPOT_CLIENT_SECRET"),
+        ("AIRTABLE_CLIENT_ID", "AIRTABLE_CLIENT_SECRET"),
+        ("NOTION_CLIENT_ID", "NOTION_CLIENT_SECRET"),
     ):
         if getattr(settings, name.lower()) and not getattr(settings, needed.lower()):
             raise ConfigError(
-                f"{needed} is not set, and {name} needs it; HubSpot shows it with the app"
+                f"{needed} is not set, and {name} needs it; it is shown where the app was made"
             )
     if not settings.is_production:
         return

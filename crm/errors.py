@@ -15,7 +15,9 @@ CRMError                      500 INTERNAL_ERROR
 │   └── ScanInProgressError   409 SCAN_IN_PROGRESS
 ├── PreconditionFailedError   412 PRECONDITION_FAILED
 ├── TooManyScansError         429 RATE_LIMIT_EXCEEDED
-└── HubSpotError              see crm.hubspot.errors
+├── UnavailableError          503 SERVICE_UNAVAILABLE
+├── HubSpotError              see crm.hubspot.errors
+└── ProviderError             see crm.providers.errors
 
 Each class carries its HTTP status and ``error_code``; its docstring is its default message.
 """
@@ -138,3 +140,10 @@ class TooManyScansError(CRMError):
 
     status = 429
     error_code = "RATE_LIMIT_EXCEEDED"
+
+
+class UnavailableError(CRMError):
+    """A part of the service is away; try again in a moment."""
+
+    status = 503
+    error_code = "SERVICE_UNAVAILABLE"

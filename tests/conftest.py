@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +192,16 @@ def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Itera
     app.extensions["crm_settings"] = settings
     _disconnect(app)
     _empty_database(settings.database_url)
+
+
+@pytest.fixture
+def change_settings(app: Flask) -> Callable[..., None]:
+    """Change settings of the running service."""
+
+    def change(**changes: Any) -> None:
+        app.extensions["crm_settings"] = replace(app.extensions["crm_settings"], **changes)
+
+    return change
 
 
 def _make_app(settings: Settings) -> Flask:

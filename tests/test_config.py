@@ -286,6 +286,40 @@ def test_production_warns_without_a_portal(project):
     assert any("HUBSPOT_PRIVATE_APP_TOKEN" in each for each in warnings)
 
 
+@pytest.mark.parametrize(
+    ("given", "redirect_uri"),
+    [
+        ({}, "http://localhost:4012/integrations/{}/oauth2callback"),
+        ({"PORT": "80"}, "http://localhost:80/integrations/{}/oauth2callback"),
+        ({"PUBLIC_URL": "https://a.b/c/"}, "https://a.b/c/integrations/{}/oauth2callback"),
+    ],
+)
+@pytest.mark.parametrize("provider", ["hubspot", "airtable"])
+def test_browsers_come_back_to_the_public_address(project, given, redirect_uri, provider):
+    assert project(environ=given).redirect_uri(provider) == redirect_uri.format(provider)
+
+
+def test_an_app_of_ones_own_uses_nothing_of_an_earlier_sandbox(project, tmp_path):
+    names = ("HUBSPOT_API_URL", "AIRTABLE_API_URL", "NOTION_API_URL")
+    written = "".join(f"{name}=http://sandbox\n" for name in names)
+    own = {"HUBSPOT_CLIENT_ID": "an id", "HUBSPOT_CLIENT_SECRET": "s"}
+    files = {".env": f"DATA_DIR={tmp_path}", EMBEDDED_FILE: written}
+
+    assert project(files).notion_api_url == "http://sandbox"
+    settings = project(files, environ=own)
+    assert (settings.hubspot_api_url, settings.airtable_api_url, settings.notion_api_url) == (
+        "https://api.hubapi.com",
+        "https://api.airtable.com",
+        "https://api.notion.com",
+    )
+
+
+@pytest.mark.parametrize("name", ["AIRTABLE", "NOTION", "HUBSPOT"])
+def test_an_app_without_its_secret_is_refused(project, name):
+    with pytest.raises(ConfigError, match=f"{name}_CLIENT_SECRET is not set"):
+        project(environ={f"{name}_CLIENT_ID": "an id"})
+
+
 def test_settings_never_show_a_secret(project):
     secrets = {
         "SECRET_KEY": "secret-1-" * 4,
@@ -295,6 +329,8 @@ def test_settings_never_show_a_secret(project):
         "HUBSPOT_CLIENT_ID": "an id",
         "HUBSPOT_CLIENT_SECRET": "secret-5",
         "HUBSPOT_REFRESH_TOKEN": "secret-6",
+        "AIRTABLE_CLIENT_SECRET": "secret-9",
+        "NOTION_CLIENT_SECRET": "secret-10",
         "ENCRYPTION_KEYS": base64.urlsafe_b64encode(b"secret-7" * 4).decode(),
     }
 

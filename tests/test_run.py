@@ -1,6 +1,7 @@
 """``python run.py`` as a user starts it: whole, over HTTP, and to its end."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -321,6 +322,23 @@ def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(chec
         f"http://localhost:{checkout.port}/integrations/hubspot/oauth2callback",
         "https://crm.example.com/integrations/hubspot/oauth2callback",
     ]
+
+
+def test_all_integrations_are_connected_at_once_without_a_setting(checkout, service):
+    browser = requests.Session()
+    browser.headers["Authorization"] = f"Bearer {service.sign_in(DEMO_EMAIL, DEMO_PASSWORD)}"
+
+    for provider in ("hubspot", "airtable", "notion"):
+        path = f"{service.url}/integrations/{provider}"
+        url = browser.post(f"{path}/authorize", timeout=10).json()["authorization_url"]
+        page = requests.get(url, timeout=10).text
+        choices = re.findall(r'name="choice" value="([^"]+)"', page)
+        form = {"action": "connect", "choice": choices}
+        consented = requests.post(url, data=form, allow_redirects=False, timeout=10)
+        assert consented.headers["Location"].startswith(f"{path}/oauth2callback?")
+        back = browser.get(consented.headers["Location"], timeout=10)
+        assert "is connected</h1>" in back.text
+        assert browser.get(f"{path}/items", timeout=10).json()["items"]
 
 
 @pytest.mark.parametrize(("name", "word"), [("worker", "worker"), ("web", "gunicorn")])

@@ -3,11 +3,11 @@
 import click
 
 from crm.cli.commands import Group, of_organization
-from crm.services import accounts, api_keys, sign_ins
+from crm.services import accounts, api_keys, rotation, sign_ins
 
 users = Group("users", help="People who sign in.")
 organizations = Group("organizations", help="Tenants: each with its own users, keys and portal.")
-keys = Group("keys", help="API keys of an organization's applications.")
+keys = Group("keys", help="API keys of applications, and the keys that tokens are stored under.")
 tokens = Group("tokens", help="Access tokens without a password.")
 
 
@@ -60,6 +60,15 @@ def revoke_key(prefix: str) -> None:
     """Refuse the key that begins with PREFIX from now on."""
     api_keys.revoke_key(prefix)
     click.echo("The key is refused from now on.")
+
+
+@keys.command("rotate-encryption")
+def rotate_encryption() -> None:
+    """Store every token under the first of ENCRYPTION_KEYS; the others can go then."""
+    done = rotation.rotate()
+    click.echo(f"{done.rotated} stored under the first key; the rest was already.")
+    if done.lost:
+        click.echo(f"{done.lost} cannot be decrypted with any key; they must be connected again.")
 
 
 @tokens.command("create")

@@ -9,7 +9,16 @@ From a shell: ``python -m crm.sandbox --help``.
 """
 
 from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN
+from crm.sandbox.airtable import DEFAULT_AIRTABLE_APP
+from crm.sandbox.notion import DEFAULT_NOTION_APP
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.store import DEFAULT_PORTAL_ID
 
-__all__ = ["DEFAULT_APP", "DEFAULT_PORTAL_ID", "DEFAULT_TOKEN", "SandboxServer"]
+__all__ = [
+    "DEFAULT_AIRTABLE_APP",
+    "DEFAULT_APP",
+    "DEFAULT_NOTION_APP",
+    "DEFAULT_PORTAL_ID",
+    "DEFAULT_TOKEN",
+    "SandboxServer",
+]

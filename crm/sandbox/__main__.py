@@ -13,10 +13,13 @@ from typing import Any, NoReturn
 
 from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
+from crm.sandbox.airtable import DEFAULT_AIRTABLE_APP
 from crm.sandbox.clock import LAST_MOMENT, parse_moment
 from crm.sandbox.demo import fill_with_demo_data
 from crm.sandbox.errors import HubSpotError
 from crm.sandbox.faults import FaultError, parse_fault
+from crm.sandbox.notion import DEFAULT_NOTION_APP
+from crm.sandbox.outside import OutsideApp
 from crm.sandbox.server import SandboxServer
 from crm.sandbox.state import StateError, StateFile
 from crm.sandbox.store import DEFAULT_PORTAL_ID, Sandbox, Settings
@@ -44,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             client_secret=options.client_secret,
             redirect_uris=tuple(options.redirect_uri or DEFAULT_APP.redirect_uris),
         ),
+        airtable_app=_with_redirects(DEFAULT_AIRTABLE_APP, options.airtable_redirect_uri),
+        notion_app=_with_redirects(DEFAULT_NOTION_APP, options.notion_redirect_uri),
     )
     sandbox.faults.replace(options.fault)
     if options.freeze:
@@ -105,6 +110,14 @@ def _parser() -> argparse.ArgumentParser:
         help="where OAuth may send a browser back to; may be given several times "
         f"(default: {DEFAULT_APP.redirect_uris[0]})",
     )
+    for provider, app in (("airtable", DEFAULT_AIRTABLE_APP), ("notion", DEFAULT_NOTION_APP)):
+        parser.add_argument(
+            f"--{provider}-redirect-uri",
+            action="append",
+            type=_redirect_uri,
+            metavar="URI",
+            help=f"the same for {provider.title()} (default: {app.redirect_uris[0]})",
+        )
     parser.add_argument(
         "--seed", type=int, help="repeat the same ids and the same disorder of batch results"
     )
@@ -134,6 +147,10 @@ def _parser() -> argparse.ArgumentParser:
         help="times and mischief of deliveries, such as duplicates=0.1; may be repeated",
     )
     return parser
+
+
+def _with_redirects(app: OutsideApp, redirect_uris: Sequence[str] | None) -> OutsideApp:
+    return replace(app, redirect_uris=tuple(redirect_uris or app.redirect_uris))
 
 
 class _Parser(argparse.ArgumentParser):

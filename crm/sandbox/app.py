@@ -33,6 +33,8 @@ from crm.sandbox import (
     search,
 )
 from crm.sandbox.admin import admin_blueprint
+from crm.sandbox.airtable import airtable_blueprint
+from crm.sandbox.airtable_oauth import airtable_oauth_blueprint
 from crm.sandbox.calls import Answer, Call, Route
 from crm.sandbox.errors import (
     CONTENT_TYPE,
@@ -43,6 +45,8 @@ from crm.sandbox.errors import (
 from crm.sandbox.events import Actor, app_as_actor, person_as_actor
 from crm.sandbox.journal_routes import journal_blueprint
 from crm.sandbox.limits import find_kind
+from crm.sandbox.notion import notion_blueprint
+from crm.sandbox.notion_oauth import notion_oauth_blueprint
 from crm.sandbox.oauth import VERSIONS as OAUTH_VERSIONS
 from crm.sandbox.oauth import oauth_blueprint
 from crm.sandbox.object_types import get_object_type
@@ -127,6 +131,10 @@ def create_app(sandbox: Sandbox) -> Flask:
     app.register_blueprint(_admin_blueprint(sandbox))
     app.register_blueprint(webhooks_blueprint(sandbox, _respond))
     app.register_blueprint(journal_blueprint(sandbox, _respond))
+    app.register_blueprint(airtable_blueprint(sandbox.airtable))
+    app.register_blueprint(airtable_oauth_blueprint(sandbox.airtable))
+    app.register_blueprint(notion_blueprint(sandbox.notion))
+    app.register_blueprint(notion_oauth_blueprint(sandbox.notion))
     _add_hooks(app)
     app.register_error_handler(HubSpotError, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)

@@ -44,10 +44,11 @@ def add_consent_page(oauth: Blueprint, sandbox: Sandbox) -> None:
 
     def show() -> Response:
         asked = _read(sandbox)
-        return _page("consent.html", 200, asked=asked, portals=sandbox.portals.values())
+        portals = sandbox.portals.values()
+        return render_page("consent.html", 200, asked.redirect_uri, asked=asked, portals=portals)
 
     def answer() -> Response:
-        _refuse_other_sites()
+        refuse_other_sites()
         asked = _read(sandbox)
         if request.form.get("action") == CANCEL:
             description = "The user has denied access to the app"
@@ -60,12 +61,9 @@ def add_consent_page(oauth: Blueprint, sandbox: Sandbox) -> None:
         code = sandbox.registry.add_code(grant, asked.redirect_uri, asked.challenge)
         return _send_back(asked, code=code)
 
-    def explain(error: ConsentError) -> Response:
-        return _page("consent_error.html", 400, problem=str(error))
-
     oauth.add_url_rule("/authorize", "show_consent", show, methods=["GET"])
     oauth.add_url_rule("/authorize", "answer_consent", answer, methods=["POST"])
-    oauth.register_error_handler(ConsentError, explain)
+    oauth.register_error_handler(ConsentError, explain_refusal)
 
 
 def _read(sandbox: Sandbox) -> Asked:
@@ -121,7 +119,7 @@ def _chosen_portal(sandbox: Sandbox) -> Portal:
     return portal
 
 
-def _refuse_other_sites() -> None:
+def refuse_other_sites() -> None:
     """Let nobody answer but the page itself: browsers say where a form came from."""
     origin = request.headers.get("Origin")
     if origin is not None and urlsplit(origin).netloc != request.host:
@@ -129,21 +127,32 @@ def _refuse_other_sites() -> None:
 
 
 def _send_back(asked: Asked, **told: str) -> Response:
-    """Redirect to the app, with what it needs to know and its own state."""
-    target = urlsplit(asked.redirect_uri)
-    more = {**told, "state": asked.state} if asked.state else told
-    query = urlencode([*parse_qsl(target.query, keep_blank_values=True), *more.items()])
+    return send_back(asked.redirect_uri, **told, **({"state": asked.state} if asked.state else {}))
+
+
+def send_back(redirect_uri: str, **told: str) -> Response:
+    """Redirect to the app, with what it needs to know."""
+    target = urlsplit(redirect_uri)
+    query = urlencode([*parse_qsl(target.query, keep_blank_values=True), *told.items()])
     address = urlunsplit(target._replace(query=query))
     return Response(status=302, headers={"Location": address, "Cache-Control": "no-store"})
 
 
-def _page(template: str, status: int, asked: Asked | None = None, **shown: object) -> Response:
-    """Render a page that loads nothing, runs nothing, and stands in no frame."""
+def explain_refusal(error: ConsentError) -> Response:
+    """Tell the person what is wrong, and send them nowhere."""
+    return render_page("consent_error.html", 400, problem=str(error))
+
+
+def render_page(template: str, status: int, leads_to: str = "", **shown: object) -> Response:
+    """Render a page that loads nothing, runs nothing, and stands in no frame.
+
+    Its form may lead to the address that it redirects to.
+    """
     nonce = secrets.token_urlsafe(16)
     # A browser holds the form's redirect to this list too.
-    targets = ["'self'", *_origins([asked.redirect_uri] if asked else [])]
+    targets = ["'self'", *_origins([leads_to] if leads_to else [])]
     response = Response(
-        render_template(template, nonce=nonce, asked=asked, **shown),
+        render_template(template, nonce=nonce, **shown),
         status,
         content_type="text/html;charset=utf-8",
     )

@@ -35,6 +35,9 @@ class LimitSettings:
     ``limit_search`` (a second) and ``limit_daily`` are of the whole portal. Real answers to
     searches that came too fast differ: ``search_429_names_policy`` chooses between the two.
     HubSpot sends no Retry-After; ``limit_retry_after`` does.
+
+    Of the others: ``limit_airtable`` calls a second for a person and ``limit_airtable_base`` for a
+    base (docs: "Rate limits"), ``limit_notion`` for a connection (docs: "Request limits").
     """
 
     limit_ten_secondly: int = 190
@@ -44,11 +47,15 @@ class LimitSettings:
     limit_daily: int = 625_000
     limit_retry_after: bool = False
     search_429_names_policy: bool = True
+    limit_airtable: int = 50
+    limit_airtable_base: int = 5
+    limit_notion: int = 3
 
     def lift_limits(self) -> Self:
         """Let everybody call as often as they like."""
         self.limit_ten_secondly = self.limit_oauth_ten_secondly = 0
         self.limit_associations = self.limit_search = self.limit_daily = 0
+        self.limit_airtable = self.limit_airtable_base = self.limit_notion = 0
         return self
 
 

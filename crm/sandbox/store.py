@@ -10,13 +10,16 @@ from typing import Any
 import orjson
 
 from crm.sandbox.access import DEFAULT_APP, DEFAULT_TOKEN, Access, App, Registry
+from crm.sandbox.airtable import DEFAULT_AIRTABLE_APP, Airtable
 from crm.sandbox.clock import Clock
 from crm.sandbox.errors import token_expired, unauthenticated
 from crm.sandbox.events import Actor, Audience, Event
 from crm.sandbox.faults import FaultPlan
 from crm.sandbox.journal import UNKNOWN_ACTOR, Journal
 from crm.sandbox.limits import TIERS, Limits, LimitSettings
+from crm.sandbox.notion import DEFAULT_NOTION_APP, Notion
 from crm.sandbox.object_types import OBJECT_TYPES
+from crm.sandbox.outside import OutsideApp
 from crm.sandbox.people import STOCK_OWNERS
 from crm.sandbox.request_log import RequestLog
 from crm.sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
@@ -253,10 +256,17 @@ class Sandbox:
         seed: int | None = None,
         settings: Settings | None = None,
         app: App = DEFAULT_APP,
+        airtable_app: OutsideApp = DEFAULT_AIRTABLE_APP,
+        notion_app: OutsideApp = DEFAULT_NOTION_APP,
     ) -> None:
-        """Make one empty portal, which the default token opens, and one app."""
+        """Make one empty portal, which the default token opens, and one app.
+
+        Beside it an Airtable account and a Notion workspace, each with an app of its own.
+        """
         self.clock = Clock()
         self.settings = settings or Settings()
+        self.airtable = Airtable(self.clock, self.settings, airtable_app)
+        self.notion = Notion(self.clock, self.settings, notion_app)
         self.faults = FaultPlan()
         self.request_log = RequestLog(self.clock, seed)
         self.registry = Registry(self.clock, app, {DEFAULT_TOKEN: Access(portal_id, app.id)})
@@ -321,6 +331,8 @@ class Sandbox:
             portal.take_ids_after(before)
         self.portals = {portal.id: portal}
         self.registry.reset()
+        self.airtable.reset(self.settings)
+        self.notion.reset(self.settings)
         self.faults.replace([])
         self.request_log = RequestLog(self.clock, self._seed)
         self.webhooks.clear()

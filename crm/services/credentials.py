@@ -51,7 +51,8 @@ class OAuthTokens:
 
     Args:
         portal_id: whose.
-        settings: the app, the refresh token to begin with, the keys.
+        settings: the app, the keys, and the refresh token to begin with; none where a person
+            connected the portal, and it is in the row already.
         patience: seconds to wait for a token that another process fetches.
         pause: waits the given seconds.
 
@@ -126,7 +127,7 @@ class OAuthTokens:
         digest = hashlib.sha256(seed.encode()).digest()
         with transaction() as session:
             stored = _Stored(**session.execute(self._selection()).mappings().one())
-            if stored.seed_digest == digest:
+            if not seed or stored.seed_digest == digest:
                 return stored
             session.execute(
                 update(Portal)
@@ -165,7 +166,8 @@ class OAuthTokens:
         try:
             grant = self.app.refresh(self._decrypt(stored.refresh_token))
         except HubSpotRevokedError as error:
-            reason = f"{error.message}; connect the portal again and set HUBSPOT_REFRESH_TOKEN"
+            advice = " and set HUBSPOT_REFRESH_TOKEN" if self.settings.hubspot_refresh_token else ""
+            reason = f"{error.message}; connect the portal again{advice}"
             if not self._write(stored, refresh_leased_until=None, disabled_reason=reason):
                 return ""
             log.error("hubspot portal disabled", portal_id=self.portal_id, reason=reason)
@@ -208,7 +210,7 @@ class OAuthTokens:
         except InvalidToken as error:
             raise HubSpotAuthError(
                 "The stored HubSpot tokens cannot be decrypted; put the key that they were stored "
-                "under back into ENCRYPTION_KEYS, or set another HUBSPOT_REFRESH_TOKEN"
+                "under back into ENCRYPTION_KEYS, or connect the portal again"
             ) from error
 
 
@@ -223,7 +225,7 @@ def make_app(settings: Settings) -> OAuthApp:
 
 
 def make_vault(settings: Settings) -> MultiFernet:
-    """What encrypts tokens that are stored, and decrypts them again.
+    """What encrypts with the first of the keys, and decrypts with any of them.
 
     Raises:
         HubSpotAuthError: there is no key.
@@ -233,5 +235,4 @@ def make_vault(settings: Settings) -> MultiFernet:
             "ENCRYPTION_KEYS is not set, and OAuth tokens are stored encrypted only; "
             "`make secrets` writes a fresh key"
         )
-    # The first encrypts, each of them decrypts.
     return MultiFernet([Fernet(key.strip()) for key in settings.encryption_keys.split(",")])

@@ -87,17 +87,18 @@ def _check_clock(answer: Answered) -> Finding:
 
 
 def _check_portal(settings: Settings) -> Iterator[Finding]:
-    if not settings.has_portal:
-        yield fail(
-            "token",
-            "no portal is configured",
-            "Set HUBSPOT_PRIVATE_APP_TOKEN, or what OAuth needs; docs/production.md tells which",
-        )
-        return
     try:
         with transaction() as session:
             portal_id = portals.get_default_portal_id()
             mirrored = session.scalar(select(Portal.hub_id).where(Portal.id == portal_id))
+            is_connected = portal_id in portals.list_connected_portal_ids()
+        if not is_connected:
+            yield fail(
+                "token",
+                "no portal is configured",
+                "Set HUBSPOT_PRIVATE_APP_TOKEN, or what OAuth needs; see docs/production.md",
+            )
+            return
         client = portals.connect(portal_id)
         token = client.token if isinstance(client.token, str) else client.token.get()
         answer = probe(
@@ -118,7 +119,7 @@ def _check_portal(settings: Settings) -> Iterator[Finding]:
 def _token_advice(settings: Settings, error: HubSpotError | None = None) -> str:
     if isinstance(error, HubSpotUnavailableError):
         return _COME_BACK
-    if not settings.hubspot_refresh_token:
+    if settings.hubspot_private_app_token:
         return "Copy the token of the private app or service key into HUBSPOT_PRIVATE_APP_TOKEN"
     if error and not isinstance(error, HubSpotRevokedError):
         return "Mend the setting that it names, and start the service anew"
@@ -159,7 +160,7 @@ def _message(answer: Answered) -> str:
 
 
 def _describe_token(settings: Settings, token: str, hub_id: int) -> Finding:
-    if not settings.hubspot_refresh_token:
+    if settings.hubspot_private_app_token:
         return ok("token", f"a private app or service key of portal {hub_id}; it does not expire")
     try:
         state = make_app(settings).introspect(token)

@@ -35,6 +35,9 @@ DEFAULT_ORGANIZATION = "Default"
 
 LONGEST_PAUSE = timedelta(seconds=60)
 
+CONNECTED_BY_A_PERSON = Portal.refresh_token.is_not(None) & Portal.seed_digest.is_(None)
+"""Of a portal's row: its tokens did not begin with a setting."""
+
 _ZONES = table("pg_timezone_names", column("name"))
 # A job sits through pauses of a second. After longer ones it comes back, and keeps no worker.
 _FOR_A_JOB = Timeouts(patience=35)
@@ -60,7 +63,18 @@ def get_default_portal_id() -> int:
 
 def list_connected_portal_ids() -> list[int]:
     """The portals that we hold credentials for, in force or not."""
-    return [get_default_portal_id()] if _settings().has_portal else []
+    by_settings = [get_default_portal_id()] if _settings().has_portal else []
+    by_people = db.session.scalars(
+        select(Portal.id)
+        .where(CONNECTED_BY_A_PERSON, Portal.id.not_in(by_settings))
+        .order_by(Portal.id)
+    )
+    return [*by_settings, *by_people]
+
+
+def is_connected_by_settings(portal_id: int) -> bool:
+    """Whether the settings hold a portal's token, which comes before what a person connected."""
+    return _settings().has_portal and portal_id == get_default_portal_id()
 
 
 def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -> HubSpotClient:
@@ -76,12 +90,17 @@ def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -
         HubSpotAuthError: the configured token is mangled, or there is no key to store tokens with.
     """
     with transaction():  # So that none is open while HubSpot is being called.
-        connected = list_connected_portal_ids()
-    if portal_id not in connected:
+        by_settings = is_connected_by_settings(portal_id)
+        is_connected = by_settings or portal_id in list_connected_portal_ids()
+    if not is_connected:
         raise HubSpotUnavailableError(
-            "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN or HUBSPOT_REFRESH_TOKEN"
+            "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN or "
+            "HUBSPOT_REFRESH_TOKEN, or let an administrator connect it"
         )
     settings = _settings()
+    if not by_settings:
+        # They name credentials of another portal.
+        settings = replace(settings, hubspot_private_app_token="", hubspot_refresh_token="")
     timeouts = _FOR_A_PERSON if someone_waits else _FOR_A_JOB
     return HubSpotClient(
         base_url=settings.hubspot_api_url,

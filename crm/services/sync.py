@@ -72,6 +72,17 @@ def sweep() -> None:
             _enqueue_unfinished(portal_id, kind)
 
 
+def begin_anew(portal_id: int) -> None:
+    """Have a portal that was just connected taken in, and compared where it was mirrored before."""
+    backfilled = runs.list_backfilled(portal_id)
+    lacking = [each for each in OBJECT_TYPES.values() if each not in backfilled]
+    with transaction() as session:
+        runs.begin(session, portal_id, BACKFILL, lacking)
+        runs.begin(session, portal_id, RECONCILE, backfilled)
+    for kind in (BACKFILL, RECONCILE):
+        _enqueue_unfinished(portal_id, kind)
+
+
 def begin_everywhere(kind: str) -> None:
     """Have every portal searched or reconciled, as far as it was backfilled."""
     for portal_id in portals.list_connected_portal_ids():

@@ -36,6 +36,13 @@ ROUTES = {
     ("POST", "/sync/rejected/<rejected_id>/resend", Guard.ADMIN),
     ("DELETE", "/sync/rejected/<rejected_id>", Guard.ADMIN),
     ("GET", "/get-token/<role>", Guard.PUBLIC),
+    ("GET", "/integrations", Guard.PERSON),
+    ("POST", "/integrations/<provider>/authorize", Guard.PERSON),
+    ("GET", "/integrations/<provider>/oauth2callback", Guard.PUBLIC),
+    ("GET", "/integrations/<provider>/credentials", Guard.PERSON),
+    ("GET", "/integrations/<provider>/items", Guard.PERSON),
+    ("DELETE", "/integrations/<provider>", Guard.PERSON),
+    ("GET", "/integrations/static/<path:filename>", Guard.PUBLIC),
     *(
         (method, f"/{name}{rest}", Guard.ADMIN)
         for name in ("contacts", "companies", "deals", "tickets", "line_items")

@@ -20,6 +20,7 @@ HOUSE = {
     "crm.metrics": {"crm.services"},  # What there is to tell beside its own counts.
     "crm.extensions": set(),
     "crm.hubspot": {"crm.errors", "crm.objects", "crm.version"},
+    "crm.providers": {"crm.errors", "crm.hubspot", "crm.objects"},
     "crm.models": {"crm.errors", "crm.objects", "crm.extensions"},
     "crm.queue": {"crm.extensions"},
     "crm.services": {
@@ -29,6 +30,7 @@ HOUSE = {
         "crm.hubspot",
         "crm.models",
         "crm.objects",
+        "crm.providers",
         "crm.queue",
         "crm.version",
     },
@@ -64,6 +66,7 @@ HOUSE = {
 # What a part must know nothing of, by the beginning of the libraries' names.
 STRANGERS = {
     "crm.hubspot": ("flask", "werkzeug", "marshmallow", "sqlalchemy", "psycopg", "procrastinate"),
+    "crm.providers": ("flask", "werkzeug", "marshmallow", "sqlalchemy", "psycopg", "procrastinate"),
     "crm.models": ("flask", "werkzeug", "marshmallow", "requests", "procrastinate"),
     "crm.services": (
         *("flask_smorest", "flask_limiter", "werkzeug", "webargs", "click"),

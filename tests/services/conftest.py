@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -29,16 +28,6 @@ def hubspot(sandbox: SandboxServer) -> Iterator[HubSpot]:
     client = HubSpot(sandbox.url)
     with client.session:
         yield client
-
-
-@pytest.fixture
-def change_settings(app: Flask) -> Callable[..., None]:
-    """Change settings of the running service."""
-
-    def change(**changes: Any) -> None:
-        app.extensions["crm_settings"] = replace(app.extensions["crm_settings"], **changes)
-
-    return change
 
 
 @pytest.fixture
