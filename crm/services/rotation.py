@@ -28,6 +28,7 @@ COLUMNS = {
     # Whoever refreshes it stores what comes back only if the one it began with is still there.
     ("portals", "refresh_token"): _IS_FREE,
     ("portals", "access_token"): "true",
+    ("scans", "token"): "true",
 }
 """Where encrypted values stand, by table and column, and when one may be changed."""
 
