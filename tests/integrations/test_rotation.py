@@ -4,10 +4,10 @@ import base64
 
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
-from sqlalchemy import text
+from sqlalchemy import LargeBinary, text
 
 from crm.errors import ConfigError
-from crm.extensions import db, transaction
+from crm.extensions import Base, db, transaction
 from crm.services import accounts, rotation
 from crm.services.integrations.store import RedisStore, get_store
 from crm.services.rotation import rotate
@@ -161,3 +161,14 @@ def test_the_command_tells_what_it_did(app, portal_id, new_key):
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("2 stored under the first key")
+
+
+def test_every_token_that_a_table_keeps_is_rotated():
+    kept = {
+        (table.name, column.name)
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, LargeBinary) and column.name.endswith("token")
+    }
+
+    assert kept == set(rotation.COLUMNS)
