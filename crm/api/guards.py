@@ -124,6 +124,8 @@ def authorize() -> None:
         return
     if guard is None:
         raise ForbiddenError("This route names no guard")
+    if not isinstance(guard, Guard):
+        return  # The console's, which knows people by a cookie and asks for itself.
     if guard is Guard.HUBSPOT:
         if g.signature_error:
             raise g.signature_error

@@ -5,6 +5,7 @@ import ast
 import pytest
 
 from crm.api.guards import Guard, guarded
+from crm.console.guards import Guard as PageGuard
 from tests.contracts.source import functions, modules
 
 # (method, path, guard): a new route, or a wider guard, needs a line here that somebody reads.
@@ -55,10 +56,25 @@ ROUTES = {
     ("GET", "/docs/<path:path>", Guard.PUBLIC),
     ("GET", "/openapi.json", Guard.PUBLIC),
     ("GET", "/static/<path:filename>", Guard.PUBLIC),
+    ("GET", "/bootstrap/static/<path:filename>", Guard.PUBLIC),
+    ("GET", "/console/static/<path:filename>", Guard.PUBLIC),
+    ("GET", "/", PageGuard.PERSON),
+    ("GET", "/console/sign-in", PageGuard.ANYONE),
+    ("POST", "/console/sign-in", PageGuard.ANYONE),
+    ("GET", "/console/sign-up", PageGuard.ANYONE),
+    ("POST", "/console/sign-up", PageGuard.ANYONE),
+    ("POST", "/console/sign-out", PageGuard.ANYONE),
 }
 # Flask answers these by itself, from the guarded GET or without the view.
 ANSWERED_BY_FLASK = {"HEAD", "OPTIONS"}
-CLOSED = sorted((method, path) for method, path, guard in ROUTES if guard is not Guard.PUBLIC)
+CLOSED = sorted(
+    (method, path)
+    for method, path, guard in ROUTES
+    if isinstance(guard, Guard) and guard is not Guard.PUBLIC
+)
+PAGES = sorted(
+    (method, path) for method, path, guard in ROUTES if guard in (PageGuard.PERSON, PageGuard.ADMIN)
+)
 
 
 def views_of(tree):
@@ -84,7 +100,7 @@ def test_every_view_names_exactly_one_guard():
     views = {
         (name, view): [each for each in decorators if each.startswith("guarded(")]
         for name, tree in modules().items()
-        if name.startswith("crm.api")
+        if name.startswith(("crm.api", "crm.console"))
         for view, decorators in views_of(tree)
     }
 
@@ -104,6 +120,16 @@ def test_a_route_that_is_not_public_refuses_a_forged_token(client, method, path)
     answer = client.open(path, method=method, headers={"Authorization": "Bearer e30.e30.e30"})
 
     assert (answer.status_code, answer.json["error_code"]) == (401, "INVALID_TOKEN")
+
+
+@pytest.mark.parametrize(("method", "path"), PAGES)
+def test_a_page_of_the_console_opens_to_nobody_who_is_not_signed_in_there(
+    client, register, method, path
+):
+    answer = client.open(path, method=method, headers=register().headers)
+
+    # Without a session there is no token that a form could have brought.
+    assert answer.status_code == (303 if method == "GET" else 400)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS"])
