@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -290,7 +291,12 @@ def run_jobs(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
                 task_middleware=[within_app],
             )
 
-    return run
+    def run_apart() -> None:
+        # In a thread of its own: in a browser's tests, Playwright's loop runs in this one.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            pool.submit(run).result()
+
+    return run_apart
 
 
 def free_port() -> int:

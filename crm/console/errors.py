@@ -46,7 +46,7 @@ def _show_ours(error: CRMError) -> Response:
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("page failed", error_code=error.error_code, reason=error.message)
     sentence = "" if error.status == HTTPStatus.NOT_FOUND else error.message
-    return _page(error.status, sentence)
+    return _page(error.status, " ".join(error.errors.values()) or sentence)
 
 
 def _show_http(error: HTTPException) -> Any:

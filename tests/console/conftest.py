@@ -1,15 +1,16 @@
 """A real browser in front of the real service: Debian's Chromium, driven by Playwright."""
 
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
+from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, sync_playwright
 from werkzeug.serving import make_server
 
@@ -139,12 +140,38 @@ def visitor(request: pytest.FixtureRequest, open_browser: Callable[..., Visitor]
     return open_browser(request.param)
 
 
+@dataclass
+class Session:
+    """A browser's session without a browser, for what needs no eyes."""
+
+    client: FlaskClient
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self.client.get(path, query_string=query or None)
+
+    def post(self, path: str, **form: Any) -> Any:
+        """Send a form with the token of a page."""
+        if "csrf_token" not in form:
+            form["csrf_token"] = self.token
+        return self.client.post(path, data=form)
+
+    @property
+    def token(self) -> str:
+        found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', self.get("/").text)
+        assert found
+        return found[1]
+
+
 @pytest.fixture
-def work(run_jobs: Callable[[], None]) -> Callable[[], None]:
-    """As ``run_jobs``, in a thread: Playwright's loop runs in that of the test."""
+def session(app: Flask, admin: str) -> Session:
+    """The session of an administrator."""
+    return sign_in(app, admin)
 
-    def run() -> None:
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            pool.submit(run_jobs).result()
 
-    return run
+def sign_in(app: Flask, email: str) -> Session:
+    client = app.test_client()
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', client.get("/console/sign-in").text)
+    assert found
+    form = {"email": email, "password": PASSWORD, "csrf_token": found[1]}
+    assert client.post("/console/sign-in", data=form).status_code == 303
+    return Session(client)

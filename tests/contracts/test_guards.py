@@ -64,6 +64,9 @@ ROUTES = {
     ("GET", "/console/sign-up", PageGuard.ANYONE),
     ("POST", "/console/sign-up", PageGuard.ANYONE),
     ("POST", "/console/sign-out", PageGuard.ANYONE),
+    ("GET", "/console/contacts", PageGuard.PERSON),
+    ("GET", "/console/contacts/<record_id>", PageGuard.PERSON),
+    ("POST", "/console/contacts/<record_id>", PageGuard.ADMIN),
 }
 # Flask answers these by itself, from the guarded GET or without the view.
 ANSWERED_BY_FLASK = {"HEAD", "OPTIONS"}

@@ -4,4 +4,5 @@ const follow = () => {
   document.documentElement.dataset.bsTheme = dark.matches ? "dark" : "light";
 };
 follow();
+document.documentElement.classList.add("with-script");
 dark.addEventListener("change", follow);

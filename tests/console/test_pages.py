@@ -1,0 +1,77 @@
+"""What holds for every page: few statements, little weight, no fault by whatever it is asked."""
+
+from itertools import product
+
+import pytest
+
+from crm.services import pipelines, schemas
+from tests.api.conftest import counted_statements
+
+PAGES = [
+    "/",
+    "/console/contacts",
+    "/console/contacts/{contact}",
+    "/console/contacts/{contact}?edit=1",
+]
+MOST_STATEMENTS = 10
+HOSTILE = [
+    "",
+    "\x00",
+    "\ud800",
+    "%00",
+    "'",
+    "<script>",
+    "a" * 5000,
+    "-1",
+    "../../etc",
+    "🦆",
+    "null",
+]
+QUESTIONS = ("q", "cursor", "state", "sort", "lifecyclestage", "changes", "edit", "next")
+
+
+@pytest.fixture
+def paths(session, register, run_jobs):
+    """Every page's address, with data behind it."""
+    person = register()
+    run_jobs()
+    schemas.refresh_stale_schemas()
+    pipelines.refresh_stale_pipelines()
+    contact = person.get("/me").json["data"]["contact"]["id"]
+    return [each.format(contact=contact) for each in PAGES]
+
+
+def test_no_page_makes_more_statements_than_it_may(session, paths):
+    counted = {}
+    for path in paths:
+        session.get(path)
+        with counted_statements() as statements:
+            assert session.get(path).status_code == 200
+        counted[path] = len(statements)
+
+    assert {path: each for path, each in counted.items() if each > MOST_STATEMENTS} == {}
+
+
+def test_no_question_breaks_a_page(session, paths):
+    for path, name, value in product(paths, QUESTIONS, HOSTILE):
+        question = {name: value.encode("utf-8", "surrogatepass")}
+        answer = session.get(path.partition("?")[0], **question)
+
+        assert answer.status_code in (200, 400), (path, name, value)
+
+
+def test_no_name_in_an_address_breaks_a_page(session):
+    for value in HOSTILE:
+        answer = session.get(f"/console/contacts/{value.encode('utf-8', 'replace').decode()}")
+
+        assert answer.status_code in (200, 308, 404), value
+
+
+def test_no_value_in_a_form_breaks_a_page(session, paths):
+    fields = ("firstname", "email", "version", "was-phone", "lifecyclestage")
+    token = session.token
+    for name, value in product(fields, HOSTILE):
+        form = {name: value.encode("utf-8", "replace").decode(), "csrf_token": token}
+        answer = session.post(paths[2], **form)
+
+        assert answer.status_code in (303, 400, 409, 412), (name, value)
