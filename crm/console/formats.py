@@ -19,7 +19,7 @@ _STEPS = (
 
 def register_formats(app: Flask) -> None:
     """Give the templates the filters of this module."""
-    for each in (amount, moment, duration, words, plural):
+    for each in (amount, day, moment, duration, words, plural):
         app.add_template_filter(each, each.__name__)
 
 
@@ -40,6 +40,14 @@ def moment(value: datetime | str | None) -> str:
         return str(value or NOTHING)
     element = Markup('<time datetime="{}" title="{}">{}</time>')
     return element.format(at.isoformat(), f"{at:%d %b %Y, %H:%M:%S} UTC", _told(at))
+
+
+def day(value: datetime | str | None) -> str:
+    """A time element: the day in UTC."""
+    at = _parsed(value)
+    if at is None:
+        return str(value or NOTHING)
+    return Markup('<time datetime="{}">{}</time>').format(f"{at:%Y-%m-%d}", f"{at.day} {at:%b %Y}")
 
 
 def duration(seconds: float | None) -> str:

@@ -14,6 +14,11 @@ from crm.services.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+def is_storable(text: str) -> bool:
+    """Whether Postgres and HubSpot can hold a text of any number of lines."""
+    return not _FORBIDDEN.search(re.sub(r"[\t\r\n]", "", text))
+
+
 def one_line(_: FlaskForm, field: Field) -> None:
     """Refuse control characters, which Postgres cannot all hold."""
     if field.data and _FORBIDDEN.search(field.data):
@@ -70,5 +75,5 @@ def password(label: str = "Password", *, is_new: bool = False) -> Field:
 
 
 def _no_broken_text(_: FlaskForm, field: Field) -> None:
-    if "\x00" in (field.data or ""):
+    if not is_storable(field.data or ""):
         raise ValidationError("This holds characters that cannot be stored.")

@@ -3,7 +3,9 @@
 from itertools import product
 
 import pytest
+from sqlalchemy import text
 
+from crm.extensions import db
 from crm.services import pipelines, schemas
 from tests.api.conftest import counted_statements
 
@@ -12,6 +14,11 @@ PAGES = [
     "/console/contacts",
     "/console/contacts/{contact}",
     "/console/contacts/{contact}?edit=1",
+    "/console/pipelines/deals",
+    "/console/pipelines/tickets",
+    "/console/sync",
+    "/console/sync/webhooks",
+    "/console/sync/runs",
 ]
 MOST_STATEMENTS = 10
 HOSTILE = [
@@ -27,7 +34,17 @@ HOSTILE = [
     "🦆",
     "null",
 ]
-QUESTIONS = ("q", "cursor", "state", "sort", "lifecyclestage", "changes", "edit", "next")
+QUESTIONS = (
+    "q",
+    "cursor",
+    "state",
+    "sort",
+    "lifecyclestage",
+    "changes",
+    "edit",
+    "next",
+    "pipeline",
+)
 
 
 @pytest.fixture
@@ -39,6 +56,11 @@ def paths(session, register, run_jobs):
     pipelines.refresh_stale_pipelines()
     contact = person.get("/me").json["data"]["contact"]["id"]
     return [each.format(contact=contact) for each in PAGES]
+
+
+@pytest.fixture
+def deal(paths):
+    return db.session.scalar(text("SELECT uuid FROM records WHERE object_type = 'deals'"))
 
 
 def test_no_page_makes_more_statements_than_it_may(session, paths):
@@ -67,7 +89,7 @@ def test_no_name_in_an_address_breaks_a_page(session):
         assert answer.status_code in (200, 308, 404), value
 
 
-def test_no_value_in_a_form_breaks_a_page(session, paths):
+def test_no_value_in_a_form_breaks_a_page(session, paths, deal):
     fields = ("firstname", "email", "version", "was-phone", "lifecyclestage")
     token = session.token
     for name, value in product(fields, HOSTILE):
@@ -75,3 +97,8 @@ def test_no_value_in_a_form_breaks_a_page(session, paths):
         answer = session.post(paths[2], **form)
 
         assert answer.status_code in (303, 400, 409, 412), (name, value)
+    for name, value in product(("stage", "pipeline", "from", "version"), HOSTILE):
+        form = {name: value.encode("utf-8", "replace").decode(), "csrf_token": token}
+        answer = session.post(f"/console/pipelines/deals/{deal}", **form)
+
+        assert answer.status_code == 303, (name, value)

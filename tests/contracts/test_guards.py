@@ -67,6 +67,16 @@ ROUTES = {
     ("GET", "/console/contacts", PageGuard.PERSON),
     ("GET", "/console/contacts/<record_id>", PageGuard.PERSON),
     ("POST", "/console/contacts/<record_id>", PageGuard.ADMIN),
+    ("GET", "/console/pipelines", PageGuard.PERSON),
+    ("GET", "/console/pipelines/<object_type>", PageGuard.PERSON),
+    ("POST", "/console/pipelines/<object_type>/<record_id>", PageGuard.ADMIN),
+    ("GET", "/console/sync", PageGuard.ADMIN),
+    ("POST", "/console/sync/rejected", PageGuard.ADMIN),
+    ("POST", "/console/sync/rejected/<rejected_id>", PageGuard.ADMIN),
+    ("POST", "/console/sync/rejected/<rejected_id>/drop", PageGuard.ADMIN),
+    ("GET", "/console/sync/webhooks", PageGuard.ADMIN),
+    ("GET", "/console/sync/runs", PageGuard.ADMIN),
+    ("POST", "/console/sync/runs", PageGuard.ADMIN),
 }
 # Flask answers these by itself, from the guarded GET or without the view.
 ANSWERED_BY_FLASK = {"HEAD", "OPTIONS"}

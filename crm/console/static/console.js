@@ -5,6 +5,9 @@
 // <div id=… data-live="2000">   fetched again from this page's address every so many milliseconds,
 //                               for as long as what comes back says so too
 
+// On a phone the navigation is wider than the screen.
+document.querySelector(".main-nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+
 const fetchPart = async (address, id) => {
   const answer = await fetch(address, { headers: { "X-Part": id }, credentials: "same-origin" });
   if (answer.redirected || !answer.ok) {
