@@ -12,7 +12,7 @@ from flask_bootstrap import Bootstrap5
 from flask_compress import Compress
 from flask_wtf import CSRFProtect
 
-from crm.console import accounts, contacts, overview, pipelines, sync
+from crm.console import accounts, contacts, overview, pipelines, settings, sync
 from crm.console.errors import register_errors
 from crm.console.formats import register_formats
 from crm.console.guards import authorize
@@ -51,21 +51,22 @@ class _Entry:
         return f"console.{self.blueprint}.show"
 
 
-_PAGES = (accounts, overview, contacts, pipelines, sync)
+_PAGES = (accounts, overview, contacts, pipelines, sync, settings)
 _NAVIGATION = (
     _Entry("overview", "Overview", "gauge"),
     _Entry("contacts", "Contacts", "people"),
     _Entry("pipelines", "Pipelines", "columns"),
     _Entry("sync", "Sync", "sync", for_admins=True),
+    _Entry("settings", "Settings", "gear", for_admins=True),
 )
 
 
 def init_console(app: Flask) -> None:
     """Give the app its pages."""
-    settings = app.extensions["crm_settings"]
-    is_secure = settings.is_production or settings.public_url.startswith("https://")
+    given = app.extensions["crm_settings"]
+    is_secure = given.is_production or given.public_url.startswith("https://")
     app.config.update(
-        SECRET_KEY=settings.secret_key,
+        SECRET_KEY=given.secret_key,
         # The prefix has browsers refuse a cookie that another host or plain HTTP would set.
         SESSION_COOKIE_NAME="__Host-session" if is_secure else "session",
         SESSION_COOKIE_SECURE=is_secure,

@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from crm.console.forms import is_storable
 from crm.console.guards import Guard, current_caller, guarded
 from crm.errors import ConflictError, InvalidInputError, NotFoundError
+from crm.objects import OBJECT_TYPES
 from crm.services import rejections, runs, sync, webhooks
 from crm.services.values import LONGEST
 
@@ -39,7 +40,8 @@ def show() -> ResponseReturnValue:
     )
     return render_template(
         "console/rejected.html",
-        rejected=[orjson.loads(each) for each in page.items],
+        rejected=[_with_fields(orjson.loads(each)) for each in page.items],
+        kinds=OBJECT_TYPES,
         next_url=page.next_after and url_for(".show", cursor=page.next_after),
         first_url=url_for(".show") if request.args.get("cursor") else None,
     )
@@ -128,6 +130,12 @@ def reconcile() -> ResponseReturnValue:
     except ConflictError as error:
         flash(f"Not now: {error.message}.", "warning")
     return redirect(url_for(".show_runs"), 303)
+
+
+def _with_fields(rejected: dict[str, Any]) -> dict[str, Any]:
+    """A refused change with what can be corrected: what was sent, and what HubSpot misses."""
+    missed = dict.fromkeys(filter(_NAME.fullmatch, rejected["rejection"]["fields"]), "")
+    return rejected | {"fields": missed | rejected.get("properties", {})}
 
 
 def _corrections() -> dict[str, str | None]:

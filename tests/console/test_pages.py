@@ -19,6 +19,10 @@ PAGES = [
     "/console/sync",
     "/console/sync/webhooks",
     "/console/sync/runs",
+    "/console/settings",
+    "/console/settings/keys",
+    "/console/settings/webhooks",
+    "/console/settings/doctor",
 ]
 MOST_STATEMENTS = 10
 HOSTILE = [

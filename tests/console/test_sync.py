@@ -22,7 +22,8 @@ HUBSPOT = {"Authorization": "Bearer pat-na1-sandbox"}
 @pytest.fixture
 def refused(admin, portal_id, run_jobs):
     """A deal whose amount HubSpot refused."""
-    deal = NewRecord(DEALS, {"dealname": "A new engine", "amount": "a lot"})
+    stage = {"dealstage": "qualifiedtobuy", "pipeline": "default"}
+    deal = NewRecord(DEALS, {"dealname": "A new engine", "amount": "a lot", **stage})
     with transaction():
         records.create_records(portal_id, [deal])
         enqueue_push(portal_id)
@@ -44,7 +45,7 @@ def deals_in_hubspot(sandbox):
 def test_a_refused_change_is_corrected_and_sent_again(refused, run_jobs, deals_in_hubspot, visitor):
     page = visitor.sign_in()
     page.get_by_role("link", name="1", exact=True).click()
-    article = page.get_by_role("article", name="Deals: A new engine")
+    article = page.get_by_role("article", name="Deal: A new engine")
     expect(article.get_by_role("blockquote")).to_contain_text("HubSpot")
     expect(article.get_by_label("amount")).to_have_accessible_description(re.compile("."))
     visitor.check_accessibility()

@@ -77,6 +77,16 @@ ROUTES = {
     ("GET", "/console/sync/webhooks", PageGuard.ADMIN),
     ("GET", "/console/sync/runs", PageGuard.ADMIN),
     ("POST", "/console/sync/runs", PageGuard.ADMIN),
+    ("GET", "/console/settings", PageGuard.ADMIN),
+    ("POST", "/console/settings/users", PageGuard.ADMIN),
+    ("POST", "/console/settings/users/<int:user_id>/role", PageGuard.ADMIN),
+    ("GET", "/console/settings/keys", PageGuard.ADMIN),
+    ("POST", "/console/settings/keys", PageGuard.ADMIN),
+    ("POST", "/console/settings/keys/<prefix>/revoke", PageGuard.ADMIN),
+    ("GET", "/console/settings/webhooks", PageGuard.ADMIN),
+    ("GET", "/console/settings/webhooks-hsmeta.json", PageGuard.ADMIN),
+    ("GET", "/console/settings/doctor", PageGuard.ADMIN),
+    ("POST", "/console/settings/doctor", PageGuard.ADMIN),
 }
 # Flask answers these by itself, from the guarded GET or without the view.
 ANSWERED_BY_FLASK = {"HEAD", "OPTIONS"}
@@ -86,7 +96,9 @@ CLOSED = sorted(
     if isinstance(guard, Guard) and guard is not Guard.PUBLIC
 )
 PAGES = sorted(
-    (method, path) for method, path, guard in ROUTES if guard in (PageGuard.PERSON, PageGuard.ADMIN)
+    (method, path.replace("<int:user_id>", "1"))
+    for method, path, guard in ROUTES
+    if guard in (PageGuard.PERSON, PageGuard.ADMIN)
 )
 
 

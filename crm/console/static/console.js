@@ -58,3 +58,12 @@ const keepLive = (part) => {
   }, every);
 };
 document.querySelectorAll("[data-live]").forEach(keepLive);
+
+// <button data-copy="#id" hidden>   copies what stands there
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.querySelector(button.dataset.copy).textContent);
+    button.textContent = "Copied";
+  });
+}
