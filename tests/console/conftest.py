@@ -1,7 +1,6 @@
-"""A real browser in front of the real service: Debian's Chromium, driven by Playwright."""
+"""A real browser in front of the real service."""
 
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,35 +10,24 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
 from crm.services import accounts
 from tests.api.conftest import counted_statements, make_contact, make_graph
+from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
 from tests.conftest import PASSWORD
 
 __all__ = ["counted_statements", "make_contact", "make_graph"]
-
-DESKTOP = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
-
-_QUIET = (
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--no-first-run"),
-)
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium, started once for every test process."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        # .ci/run installs it where it may, and says so loudly where it may not.
-        pytest.skip("CHROMIUM IS MISSING: the console is NOT tested (apt-get install chromium)")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=list(_QUIET))
-        yield chromium
-        chromium.close()
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    with started_browser() as browser:
+        yield browser
 
 
 @pytest.fixture

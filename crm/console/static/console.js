@@ -6,7 +6,8 @@
 //                               for as long as what comes back says so too
 
 // On a phone the navigation is wider than the screen.
-document.querySelector(".main-nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
+const entry = document.querySelector(".main-nav [aria-current]");
+entry?.closest(".main-nav").scrollTo({ left: entry.offsetLeft - window.innerWidth / 3 });
 
 const fetchPart = async (address, id) => {
   const answer = await fetch(address, { headers: { "X-Part": id }, credentials: "same-origin" });
