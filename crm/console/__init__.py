@@ -16,21 +16,8 @@ from crm.console import accounts, contacts, overview, pipelines, settings, sync
 from crm.console.errors import register_errors
 from crm.console.formats import register_formats
 from crm.console.guards import authorize
+from crm.console.headers import guard_page
 from crm.services.sign_ins import BROWSER_LIFE
-
-_HEADERS = {
-    # Bootstrap's style sheet carries its pictures as data: addresses. A form may lead on to a
-    # provider's consent page, which is where OAuth sends the browser.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-        " connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none';"
-        " frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 
 _COMPRESSED = ("text/css", "text/javascript", "image/svg+xml")
 
@@ -116,9 +103,7 @@ def _read_file(response: Response) -> Response:
 
 
 def _guard_answer(response: Response) -> Response:
-    if request.endpoint != "console.static":
-        response.headers.update(_HEADERS)
-    return response
+    return response if request.endpoint == "console.static" else guard_page(response)
 
 
 def _offer() -> dict[str, Any]:

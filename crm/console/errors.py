@@ -8,6 +8,7 @@ import structlog
 from flask import Blueprint, Response, g, make_response, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from crm.console.headers import guard_page
 from crm.errors import ConfigError, CRMError
 from crm.extensions import limiter
 
@@ -71,16 +72,15 @@ def _show_unrouted(response: Response) -> Response:
     ):
         response.data = _page(response.status_code).get_data()
         response.content_type = "text/html; charset=utf-8"
+        return guard_page(response)
     return response
 
 
 def _waiting() -> str:
     limit = limiter.current_limit
     seconds = max(limit.reset_at - int(time.time()), 1) if limit else 60
-    return (
-        "That was too often for now, which keeps others from guessing passwords."
-        f" Wait {seconds} seconds, and then go on as before."
-    )
+    why = " This keeps others from guessing passwords." if g.get("caller") is None else ""
+    return f"That was too often for now.{why} Wait {seconds} seconds, and go on as before."
 
 
 def _page(status: int, sentence: str = "") -> Response:

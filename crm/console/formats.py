@@ -9,6 +9,9 @@ from markupsafe import Markup
 
 NOTHING = "—"
 
+_LARGEST = Decimal(10) ** 21
+"""A few characters can stand for a number of a million digits."""
+
 _STEPS = (
     (timedelta(minutes=1), timedelta(seconds=1), "second"),
     (timedelta(hours=1), timedelta(minutes=1), "minute"),
@@ -27,10 +30,12 @@ def amount(value: Any) -> str:
     """A number with separators: ``1000000`` and ``"1000000"`` are 1,000,000."""
     try:
         number = Decimal(str(value))
-        text = f"{number:,.2f}".removesuffix(".00") if number.is_finite() else str(value)
+        is_written_out = number.is_finite() and abs(number) < _LARGEST
     except InvalidOperation:
-        return str(value) if value else NOTHING
-    return text
+        is_written_out = False
+    if is_written_out:
+        return f"{number:,.2f}".removesuffix(".00")
+    return str(value) if value else NOTHING
 
 
 def moment(value: datetime | str | None) -> str:

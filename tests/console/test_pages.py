@@ -25,6 +25,7 @@ PAGES = [
     "/console/settings/doctor",
 ]
 MOST_STATEMENTS = 10
+HEAVIEST = 300_000
 HOSTILE = [
     "",
     "\x00",
@@ -76,6 +77,22 @@ def test_no_page_makes_more_statements_than_it_may(session, paths):
         counted[path] = len(statements)
 
     assert {path: each for path, each in counted.items() if each > MOST_STATEMENTS} == {}
+
+
+def test_no_page_weighs_much_on_first_load(admin, open_browser):
+    visitor = open_browser()
+    page = visitor.sign_in()
+    browser = page.context.new_cdp_session(page)
+    for path in ("/", "/console/contacts", "/console/pipelines/deals", "/console/settings"):
+        browser.send("Network.clearBrowserCache")
+        visitor.go(path)
+        bytes_of_each = page.evaluate(
+            "performance.getEntriesByType('resource')"
+            ".concat(performance.getEntriesByType('navigation')).map(each => each.transferSize)"
+        )
+
+        assert len(bytes_of_each) >= 5
+        assert sum(bytes_of_each) < HEAVIEST
 
 
 def test_no_question_breaks_a_page(session, paths):

@@ -141,6 +141,13 @@ def test_a_page_lets_the_browser_run_and_keep_nothing_of_others(client, sign_in)
     assert headers["X-Frame-Options"] == "DENY"
 
 
+def test_a_page_about_what_is_nowhere_is_as_strict(client):
+    answer = client.get("/nowhere", headers={"Accept": "text/html"})
+
+    assert answer.status_code == 404
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
 @pytest.mark.parametrize("path", ["/", "/console/sign-in", "/console/sign-up"])
 def test_a_page_holds_no_script_and_no_style_of_its_own(client, sign_in, path):
     sign_in()
