@@ -31,6 +31,8 @@ from crm.api.errors import register_errors
 from crm.api.records import record_blueprint
 from crm.cli import register_commands
 from crm.config import PROJECT, Settings, load_settings
+from crm.console import init_console
+from crm.console.guards import identify as identify_person
 from crm.errors import ConfigError
 from crm.extensions import READS, api, db, jwt, migrate
 from crm.hubspot.versions import sunset_warning
@@ -42,7 +44,10 @@ from crm.version import VERSION
 log = structlog.get_logger(__name__)
 
 _LARGEST_BODY = 1024 * 1024
-_OPEN_TO_ALL = ("api-docs.openapi_json", "swagger_ui.show", "static", "integrations.static")
+_OPEN_TO_ALL = (
+    *("api-docs.openapi_json", "swagger_ui.show"),
+    *("static", "console.static", "bootstrap.static", "integrations.static"),
+)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -83,6 +88,7 @@ def _register(app: Flask) -> None:
     # The order matters: an identity first, since it has limits of its own; then the limits; and
     # only then what costs more.
     app.before_request(guards.identify)
+    app.before_request(identify_person)
     limits.init_limits(app)
     app.before_request(guards.authorize)
     db.init_app(app)
@@ -90,6 +96,7 @@ def _register(app: Flask) -> None:
     jwt.init_app(app)
     api.init_app(app)
     register_errors(app)
+    init_console(app)
     for module in (auth, contacts, customers, pipelines, webhooks, operations):
         api.register_blueprint(module.bp)
     for module in (rejections, scans, integrations, dev_tokens):

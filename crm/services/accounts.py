@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import current_app
 from marshmallow import ValidationError, validate
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from crm.errors import (
@@ -19,7 +20,7 @@ from crm.errors import (
     UserExistsError,
 )
 from crm.extensions import db, transaction
-from crm.models import Organization, Portal, User
+from crm.models import Organization, Portal, SignIn, User
 from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
 from crm.services import contacts, pipelines, records
 from crm.services.portals import DEFAULT_ORGANIZATION
@@ -28,6 +29,8 @@ from crm.services.records import NewRecord, Properties
 
 ROLES = ("user", "admin")
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
+
+NO_PASSWORD = "none"  # noqa: S105 - what stands in place of the hash where nobody signs in
 
 _hasher = PasswordHasher()
 
@@ -94,12 +97,22 @@ def create_user(*, email: str, password: str, role: str, organization: str) -> N
         NotFoundError: there is no such organization.
         UserExistsError: the e-mail is taken.
     """
+    organization_id, _ = _organization(organization)
+    add_user(organization_id, email=email, password=password, role=role)
+
+
+def add_user(organization_id: int, *, email: str, password: str, role: str) -> None:
+    """As ``create_user``, in an organization that is known by its id.
+
+    Raises:
+        InvalidInputError: an e-mail or a password that nobody could sign in with.
+        UserExistsError: the e-mail is taken.
+    """
     try:
         validate.Email()(email)
         validate.Length(min=SHORTEST_PASSWORD, max=LONGEST_PASSWORD)(password)
     except ValidationError as error:
         raise InvalidInputError(f"E-mail or password: {error.messages[0]}") from error
-    organization_id, _ = _organization(organization)
     password_hash = _hasher.hash(password)
     with transaction():
         _insert_user(
@@ -121,7 +134,7 @@ def find_token_user_id(*, role: str, organization: str) -> int:
     values = {
         "organization_id": organization_id,
         "email": f"tokens of organization {organization_id}: {role}",
-        "password_hash": "none",
+        "password_hash": NO_PASSWORD,
         "role": role,
     }
     new = insert(User).values(**values)
@@ -140,6 +153,53 @@ def promote_user(email: str) -> None:
         statement = update(User).where(User.email == email.lower()).values(role="admin")
         if session.scalar(statement.returning(User.id)) is None:
             raise NotFoundError(f"No user has the e-mail {email}")
+
+
+@dataclass(frozen=True)
+class Member:
+    """A person of an organization."""
+
+    id: int
+    email: str
+    role: str
+    created_at: datetime
+    last_sign_in_at: datetime | None
+    """Of the sign-ins that are still known: an ended one is forgotten after a while."""
+
+
+def list_members(organization_id: int) -> list[Member]:
+    """The people of an organization, by their e-mails."""
+    last = select(func.max(SignIn.refreshed_at)).where(SignIn.user_id == User.id).scalar_subquery()
+    statement = (
+        select(User.id, User.email, User.role, User.created_at, last)
+        .where(User.organization_id == organization_id, User.password_hash != NO_PASSWORD)
+        .order_by(User.email)
+    )
+    return [Member(*row) for row in db.session.execute(statement)]
+
+
+def change_role(organization_id: int, user_id: int, role: str) -> str:
+    """Make a member a user or an admin, from their next request on; returns their e-mail.
+
+    Raises:
+        InvalidInputError: no role of ours.
+        NotFoundError: the organization has no such member.
+        ConflictError: nobody would be left who could undo it.
+    """
+    if role not in ROLES:
+        raise InvalidInputError(errors={"role": f"Must be one of: {', '.join(ROLES)}."})
+    people = select(User).where(
+        User.organization_id == organization_id, User.password_hash != NO_PASSWORD
+    )
+    with transaction() as session:
+        # All of them are locked: two admins who demote each other must not both succeed.
+        found = {each.id: each for each in session.scalars(people.with_for_update())}
+        if user_id not in found:
+            raise NotFoundError
+        found[user_id].role = role
+        if not any(each.role == "admin" for each in found.values()):
+            raise ConflictError("An organization needs an administrator")
+        return found[user_id].email
 
 
 def create_organization(name: str) -> None:

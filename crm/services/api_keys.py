@@ -22,8 +22,12 @@ def create_key(*, name: str, organization: str) -> str:
     Raises:
         NotFoundError: there is no such organization.
     """
+    return issue_key(get_organization_id(organization), name)
+
+
+def issue_key(organization_id: int, name: str) -> str:
+    """As ``create_key``, for an organization that is known by its id."""
     key = _PREFIX + secrets.token_urlsafe(32)
-    organization_id = get_organization_id(organization)
     with transaction() as session:
         session.execute(
             insert(ApiKey).values(
@@ -36,9 +40,13 @@ def create_key(*, name: str, organization: str) -> str:
     return key
 
 
-def list_keys() -> Sequence[Row[*tuple[Any, ...]]]:
-    """Every key: prefix, name, organization, created_at, revoked_at."""
-    return db.session.execute(
+def list_keys(organization_id: int | None = None) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Every key, or those of one organization.
+
+    Returns:
+        Rows of prefix, name, organization, created_at, revoked_at.
+    """
+    statement = (
         select(
             ApiKey.prefix,
             ApiKey.name,
@@ -48,21 +56,26 @@ def list_keys() -> Sequence[Row[*tuple[Any, ...]]]:
         )
         .join(Organization, Organization.id == ApiKey.organization_id)
         .order_by(ApiKey.id)
-    ).all()
+    )
+    if organization_id is not None:
+        statement = statement.where(ApiKey.organization_id == organization_id)
+    return db.session.execute(statement).all()
 
 
-def revoke_key(prefix: str) -> None:
-    """Refuse a key from now on.
+def revoke_key(prefix: str, organization_id: int | None = None) -> None:
+    """Refuse a key from now on; where an organization is given, only one of its own.
 
     Raises:
         NotFoundError: no key that is in force begins like this.
     """
+    statement = (
+        update(ApiKey)
+        .where(ApiKey.prefix == prefix[:_SHOWN], ApiKey.revoked_at.is_(None))
+        .values(revoked_at=func.now())
+    )
+    if organization_id is not None:
+        statement = statement.where(ApiKey.organization_id == organization_id)
     with transaction() as session:
-        statement = (
-            update(ApiKey)
-            .where(ApiKey.prefix == prefix[:_SHOWN], ApiKey.revoked_at.is_(None))
-            .values(revoked_at=func.now())
-        )
         if session.scalar(statement.returning(ApiKey.id)) is None:
             raise NotFoundError(f"No key in force begins with {prefix[:_SHOWN]}")
 

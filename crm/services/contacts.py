@@ -1,16 +1,19 @@
 """Contacts as people read them: each with its deals, and each deal with its tickets."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import orjson
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from crm.extensions import db
 from crm.objects import CONTACT_TO_DEAL, CONTACTS, DEAL_TO_TICKET, DEALS, TICKETS, ObjectType
 from crm.services.listing import (
     CREATED,
     MODIFIED,
+    MOST,
     Conditions,
     ListQuery,
     Page,
@@ -19,6 +22,7 @@ from crm.services.listing import (
     read_page,
     words_of,
 )
+from crm.services.reading import HANGING_ON_CONTACT, IDENTIFIED, identify
 
 SORTS: Mapping[str, Sort] = {
     "createdate": CREATED,
@@ -46,10 +50,74 @@ def list_contacts(portal_id: int, query: ListQuery, *, only_contact_id: int | No
     Raises:
         InvalidInputError: a cursor that is none of ours, or of another order.
     """
-    conditions = _conditions(query)
-    if only_contact_id is not None:
-        conditions.add("r.id = :only_contact_id", only_contact_id=only_contact_id)
-    return read_page(portal_id, CONTACTS, query, item=_CONTACT, sorts=SORTS, conditions=conditions)
+    return read_page(
+        portal_id,
+        CONTACTS,
+        query,
+        item=_CONTACT,
+        sorts=SORTS,
+        conditions=_conditions(query, only_contact_id),
+    )
+
+
+def list_people(
+    portal_id: int,
+    query: ListQuery,
+    *,
+    state: str | None = None,
+    only_contact_id: int | None = None,
+) -> Page:
+    """A page of contacts as a table shows them: a line each, and how many deals there are.
+
+    Args:
+        portal_id: whose mirror.
+        query: as of ``list_contacts``.
+        state: only those that are ``synced``, ``pending`` or ``rejected``.
+        only_contact_id: the one contact that the caller may see; None for all.
+
+    Returns:
+        Items ``{"uuid", "email", "firstname", "lastname", "phone", "company", "lifecyclestage",
+        "modified_at", "sync_state", "deals"}``, the last a number.
+
+    Raises:
+        InvalidInputError: a cursor that is none of ours, or of another order.
+    """
+    conditions = _conditions(query, only_contact_id)
+    if state is not None:
+        conditions.add("r.state = :state", state=state)
+    return read_page(portal_id, CONTACTS, query, item=_PERSON, sorts=SORTS, conditions=conditions)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A record that hangs together with a contact."""
+
+    object_type: str
+    uuid: UUID
+    properties: Mapping[str, str | None]
+    state: str
+
+
+def list_neighbours(
+    portal_id: int, contact_id: str, *, only_contact_id: int | None = None
+) -> list[Neighbour]:
+    """The live deals, tickets and companies of a contact, the newest first, ``MOST`` in all.
+
+    Tickets count as a contact's when they hang on one of its deals, too.
+
+    Args:
+        portal_id: whose mirror.
+        contact_id: HubSpot's id, one that was merged away, or the row's uuid.
+        only_contact_id: show only what hangs on this contact; None for everything.
+
+    Raises:
+        NotFoundError: no contact could be called so.
+    """
+    found = db.session.execute(
+        _NEIGHBOURS_OF_OWN if only_contact_id is not None else _NEIGHBOURS,
+        {**identify(portal_id, CONTACTS, contact_id), "only_contact_id": only_contact_id},
+    )
+    return [Neighbour(*row) for row in found]
 
 
 def find_graph(contact_id: int) -> dict[str, Any] | None:
@@ -79,6 +147,36 @@ _TICKETS = _nested(node(TICKETS, "t"), "t", DEAL_TO_TICKET.type_id, "d")
 _DEALS = _nested(node(DEALS, "d", f"'tickets', {_TICKETS}"), "d", CONTACT_TO_DEAL.type_id, "r")
 _CONTACT = node(CONTACTS, "r", f"'deals', {_DEALS}") + "::text"
 
+_PERSON_FIELDS = ", ".join(
+    f"'{name}', r.properties -> '{name}'"
+    for name in ("email", "firstname", "lastname", "phone", "company", "lifecyclestage")
+)
+_PERSON = f"""json_build_object({_PERSON_FIELDS}, 'uuid', r.uuid, 'sync_state', r.state,
+    'modified_at', coalesce(r.hs_modified_at, r.updated_at),
+    'deals', (SELECT count(*) FROM associations AS a JOIN records AS d ON d.id = a.to_id
+        WHERE a.from_id = r.id AND a.type_id = {CONTACT_TO_DEAL.type_id}
+            AND d.archived_at IS NULL))::text"""  # noqa: S608 - our own names
+
+
+def _neighbours(visible: str) -> TextClause:
+    return text(f"""
+        WITH near AS (
+            SELECT to_id AS id FROM associations WHERE from_id = {IDENTIFIED}
+        ), around AS (
+            SELECT id FROM near
+            UNION SELECT to_id FROM near JOIN associations ON from_id = near.id
+                AND type_id = {DEAL_TO_TICKET.type_id}
+        )
+        SELECT o.object_type, o.uuid, o.properties, o.state
+        FROM around JOIN records AS o USING (id)
+        WHERE o.archived_at IS NULL{visible}
+        ORDER BY o.id DESC LIMIT {MOST}
+    """)  # noqa: S608 - our own names
+
+
+_NEIGHBOURS = _neighbours("")
+_NEIGHBOURS_OF_OWN = _neighbours(f" AND o.id IN {HANGING_ON_CONTACT}")
+
 _CONTACTS_OF_DEALS = (
     "SELECT to_d.from_id FROM records AS d"  # noqa: S608 - our own names
     f" JOIN associations AS to_d ON to_d.to_id = d.id AND to_d.type_id = {CONTACT_TO_DEAL.type_id}"
@@ -104,8 +202,10 @@ _CONTACTS_BY = {
 }
 
 
-def _conditions(query: ListQuery) -> Conditions:
+def _conditions(query: ListQuery, only_contact_id: int | None) -> Conditions:
     conditions = Conditions()
+    if only_contact_id is not None:
+        conditions.add("r.id = :only_contact_id", only_contact_id=only_contact_id)
     wanted: dict[str, dict[str, str]] = {}
     for name, value in query.filters.items():
         object_type = FILTERS[name]

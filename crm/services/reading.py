@@ -76,7 +76,7 @@ def list_records(
             f"r.search @@ to_tsquery('simple', :word_{index})", **{f"word_{index}": word}
         )
     if only_contact_id is not None:
-        conditions.add(f"r.id IN {_HANGING_ON_CONTACT}", only_contact_id=only_contact_id)
+        conditions.add(f"r.id IN {HANGING_ON_CONTACT}", only_contact_id=only_contact_id)
     return read_page(
         portal_id,
         object_type,
@@ -162,7 +162,7 @@ def find_row_id(portal_id: int, object_type: ObjectType, record_id: str) -> int:
 
 # Associations are followed in their declared direction alone, which leads away from contacts: to
 # a contact's deals, their tickets and line items, the companies; never to another contact.
-_HANGING_ON_CONTACT = """(
+HANGING_ON_CONTACT = """(
     WITH RECURSIVE own AS (
         SELECT id FROM records WHERE id = :only_contact_id AND archived_at IS NULL
         UNION SELECT o.id FROM own JOIN associations ON from_id = own.id
@@ -172,7 +172,7 @@ _HANGING_ON_CONTACT = """(
 
 @lru_cache
 def _record_statement(object_type: ObjectType, only_own: bool) -> str:
-    visible = f" AND r.id IN {_HANGING_ON_CONTACT}" if only_own else ""
+    visible = f" AND r.id IN {HANGING_ON_CONTACT}" if only_own else ""
     associations, totals = _associations(object_type, only_own)
     item = _item(
         object_type,
@@ -213,7 +213,7 @@ def rejection_of(alias: str) -> str:
 def _associations(object_type: ObjectType, only_own: bool) -> tuple[str, str]:
     """SQL pairs of the associated records, and of how many there are, by their types."""
     items, totals = [], []
-    visible = f" AND o.id IN {_HANGING_ON_CONTACT}" if only_own else ""
+    visible = f" AND o.id IN {HANGING_ON_CONTACT}" if only_own else ""
     for each in ASSOCIATIONS.values():
         if object_type not in (each.from_type, each.to_type):
             continue

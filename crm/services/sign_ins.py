@@ -17,6 +17,7 @@ log = structlog.get_logger(__name__)
 
 ACCESS_LIFE = timedelta(hours=1)
 REFRESH_LIFE = timedelta(days=30)
+BROWSER_LIFE = timedelta(days=14)
 _GRACE = timedelta(seconds=60)
 """How long the refresh token before the newest is still honoured: an answer may get lost."""
 
@@ -30,20 +31,32 @@ class Tokens:
     expires_in: int = int(ACCESS_LIFE.total_seconds())
 
 
+@dataclass(frozen=True)
+class SignedIn:
+    """A sign-in that a browser's session names, in place of tokens."""
+
+    user_id: int
+    id: UUID
+
+
 def login(*, email: str, password: str) -> Tokens:
     """Begin a sign-in.
 
     Raises:
         CredentialsError: the e-mail is unknown or the password wrong; both take the same time.
     """
-    user = db.session.execute(
-        select(User.id, User.password_hash).where(User.email == email)
-    ).one_or_none()
-    # Checking takes its time on purpose; no transaction waits for it.
-    db.session.rollback()
-    if not is_password_hashed_as(user.password_hash if user else None, password) or user is None:
-        raise CredentialsError
-    return _begin(user.id, REFRESH_LIFE)
+    return _begin(_check_password(email, password), REFRESH_LIFE)
+
+
+def sign_in_browser(*, email: str, password: str) -> SignedIn:
+    """Begin a sign-in of the console, which lasts for ``BROWSER_LIFE`` or until it is ended.
+
+    Raises:
+        CredentialsError: as ``login``.
+    """
+    user_id = _check_password(email, password)
+    sign_in_id, _ = _open(user_id, BROWSER_LIFE)
+    return SignedIn(user_id, sign_in_id)
 
 
 def create_token(*, role: str, organization: str) -> str:
@@ -102,7 +115,25 @@ def forget_ended() -> None:
         session.execute(delete(SignIn).where(SignIn.expires_at < func.now()))
 
 
+def _check_password(email: str, password: str) -> int:
+    """The user whose password this is."""
+    user = db.session.execute(
+        select(User.id, User.password_hash).where(User.email == email)
+    ).one_or_none()
+    # Checking takes its time on purpose; no transaction waits for it.
+    db.session.rollback()
+    if not is_password_hashed_as(user.password_hash if user else None, password) or user is None:
+        raise CredentialsError
+    return int(user.id)
+
+
 def _begin(user_id: int, life: timedelta) -> Tokens:
+    sign_in_id, refresh_id = _open(user_id, life)
+    return _tokens(user_id, sign_in_id, refresh_id)
+
+
+def _open(user_id: int, life: timedelta) -> tuple[UUID, UUID]:
+    """The ids of a new sign-in and of its refresh token."""
     sign_in_id, refresh_id = uuid4(), uuid4()
     with transaction() as session:
         session.execute(
@@ -113,7 +144,7 @@ def _begin(user_id: int, life: timedelta) -> Tokens:
                 expires_at=func.now() + life,
             )
         )
-    return _tokens(user_id, sign_in_id, refresh_id)
+    return sign_in_id, refresh_id
 
 
 def _rotate(sign_in: SignIn, refresh_id: UUID, *, now: datetime) -> UUID | None:

@@ -20,7 +20,7 @@ from itertools import islice
 import structlog
 from sqlalchemy import func, select
 
-from crm.errors import ConfigError
+from crm.errors import ConfigError, ConflictError
 from crm.extensions import transaction
 from crm.hubspot import search
 from crm.hubspot.answers import HubSpotRecord
@@ -86,10 +86,26 @@ def begin_anew(portal_id: int) -> None:
 def begin_everywhere(kind: str) -> None:
     """Have every portal searched or reconciled, as far as it was backfilled."""
     for portal_id in portals.list_connected_portal_ids():
-        backfilled = runs.list_backfilled(portal_id)
-        with transaction() as session:
-            runs.begin(session, portal_id, kind, backfilled)
-        _enqueue_unfinished(portal_id, kind)
+        if runs.list_backfilled(portal_id):
+            begin(portal_id, kind)
+
+
+def begin(portal_id: int, kind: str) -> None:
+    """Have a portal searched or reconciled, as far as it was backfilled.
+
+    A run that is at work goes on instead.
+
+    Raises:
+        ConflictError: the portal is not connected, or nothing of it was backfilled yet.
+    """
+    if portal_id not in portals.list_connected_portal_ids():
+        raise ConflictError("No HubSpot portal is connected")
+    backfilled = runs.list_backfilled(portal_id)
+    if not backfilled:
+        raise ConflictError("HubSpot's records are still being taken in for the first time")
+    with transaction() as session:
+        runs.begin(session, portal_id, kind, backfilled)
+    _enqueue_unfinished(portal_id, kind)
 
 
 def work(key: str) -> None:

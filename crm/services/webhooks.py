@@ -97,12 +97,15 @@ class StoredEvent:
     """None while it waits."""
 
 
-def list_events(*, state: str | None = None, limit: int) -> list[StoredEvent]:
+def list_events(
+    *, state: str | None = None, limit: int, portal_id: int | None = None
+) -> list[StoredEvent]:
     """The latest events, newest first.
 
     Args:
         state: only those that are ``waiting``, or came to this outcome.
         limit: how many.
+        portal_id: only those about this portal; None for all.
     """
     columns = (
         *(WebhookEvent.id, WebhookEvent.hub_id, WebhookEvent.payload),
@@ -114,6 +117,9 @@ def list_events(*, state: str | None = None, limit: int) -> list[StoredEvent]:
         statement = statement.where(WebhookEvent.processed_at.is_(None))
     elif state:
         statement = statement.where(WebhookEvent.outcome == state)
+    if portal_id is not None:
+        hub_id = select(Portal.hub_id).where(Portal.id == portal_id).scalar_subquery()
+        statement = statement.where(WebhookEvent.hub_id == hub_id)
     with transaction() as session:
         return [StoredEvent(*row) for row in session.execute(statement)]
 

@@ -5,6 +5,7 @@ import ast
 import pytest
 
 from crm.api.guards import Guard, guarded
+from crm.console.guards import Guard as PageGuard
 from tests.contracts.source import functions, modules
 
 # (method, path, guard): a new route, or a wider guard, needs a line here that somebody reads.
@@ -72,12 +73,52 @@ ROUTES = {
     ("GET", "/docs/<path:path>", Guard.PUBLIC),
     ("GET", "/openapi.json", Guard.PUBLIC),
     ("GET", "/static/<path:filename>", Guard.PUBLIC),
+    ("GET", "/bootstrap/static/<path:filename>", Guard.PUBLIC),
+    ("GET", "/console/static/<path:filename>", Guard.PUBLIC),
+    ("GET", "/", PageGuard.PERSON),
+    ("GET", "/console/sign-in", PageGuard.ANYONE),
+    ("POST", "/console/sign-in", PageGuard.ANYONE),
+    ("GET", "/console/sign-up", PageGuard.ANYONE),
+    ("POST", "/console/sign-up", PageGuard.ANYONE),
+    ("POST", "/console/sign-out", PageGuard.ANYONE),
+    ("GET", "/console/contacts", PageGuard.PERSON),
+    ("GET", "/console/contacts/<record_id>", PageGuard.PERSON),
+    ("POST", "/console/contacts/<record_id>", PageGuard.ADMIN),
+    ("GET", "/console/pipelines", PageGuard.PERSON),
+    ("GET", "/console/pipelines/<object_type>", PageGuard.PERSON),
+    ("POST", "/console/pipelines/<object_type>/<record_id>", PageGuard.ADMIN),
+    ("GET", "/console/sync", PageGuard.ADMIN),
+    ("POST", "/console/sync/rejected", PageGuard.ADMIN),
+    ("POST", "/console/sync/rejected/<rejected_id>", PageGuard.ADMIN),
+    ("POST", "/console/sync/rejected/<rejected_id>/drop", PageGuard.ADMIN),
+    ("GET", "/console/sync/webhooks", PageGuard.ADMIN),
+    ("GET", "/console/sync/runs", PageGuard.ADMIN),
+    ("POST", "/console/sync/runs", PageGuard.ADMIN),
+    ("GET", "/console/settings", PageGuard.ADMIN),
+    ("POST", "/console/settings/users", PageGuard.ADMIN),
+    ("POST", "/console/settings/users/<int:user_id>/role", PageGuard.ADMIN),
+    ("GET", "/console/settings/keys", PageGuard.ADMIN),
+    ("POST", "/console/settings/keys", PageGuard.ADMIN),
+    ("POST", "/console/settings/keys/<prefix>/revoke", PageGuard.ADMIN),
+    ("GET", "/console/settings/webhooks", PageGuard.ADMIN),
+    ("GET", "/console/settings/webhooks-hsmeta.json", PageGuard.ADMIN),
+    ("GET", "/console/settings/doctor", PageGuard.ADMIN),
+    ("POST", "/console/settings/doctor", PageGuard.ADMIN),
 }
 # Flask answers these by itself, from the guarded GET or without the view.
 ANSWERED_BY_FLASK = {"HEAD", "OPTIONS"}
 # Open to all in development, where no token is set; tests/api/test_metrics.py has the rest.
 OPEN_HERE = {Guard.PUBLIC, Guard.OPERATOR}
-CLOSED = sorted((method, path) for method, path, guard in ROUTES if guard not in OPEN_HERE)
+CLOSED = sorted(
+    (method, path)
+    for method, path, guard in ROUTES
+    if isinstance(guard, Guard) and guard not in OPEN_HERE
+)
+PAGES = sorted(
+    (method, path.replace("<int:user_id>", "1"))
+    for method, path, guard in ROUTES
+    if guard in (PageGuard.PERSON, PageGuard.ADMIN)
+)
 
 
 def views_of(tree):
@@ -103,7 +144,7 @@ def test_every_view_names_exactly_one_guard():
     views = {
         (name, view): [each for each in decorators if each.startswith("guarded(")]
         for name, tree in modules().items()
-        if name.startswith("crm.api")
+        if name.startswith(("crm.api", "crm.console"))
         for view, decorators in views_of(tree)
     }
 
@@ -123,6 +164,16 @@ def test_a_route_that_is_not_public_refuses_a_forged_token(client, method, path)
     answer = client.open(path, method=method, headers={"Authorization": "Bearer e30.e30.e30"})
 
     assert (answer.status_code, answer.json["error_code"]) == (401, "INVALID_TOKEN")
+
+
+@pytest.mark.parametrize(("method", "path"), PAGES)
+def test_a_page_of_the_console_opens_to_nobody_who_is_not_signed_in_there(
+    client, register, method, path
+):
+    answer = client.open(path, method=method, headers=register().headers)
+
+    # Without a session there is no token that a form could have brought.
+    assert answer.status_code == (303 if method == "GET" else 400)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "OPTIONS"])

@@ -1,0 +1,119 @@
+"""The web console: server-rendered pages over the services, for people at a browser.
+
+``init_console`` puts it together. A page is a view here, a template beside it, and one line in
+``_NAVIGATION`` if it is to be found; what pages have in common are the macros of ``ui.html``.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Flask, Response, g, request
+from flask_bootstrap import Bootstrap5
+from flask_compress import Compress
+from flask_wtf import CSRFProtect
+
+from crm.console import accounts, contacts, overview, pipelines, settings, sync
+from crm.console.errors import register_errors
+from crm.console.formats import register_formats
+from crm.console.guards import authorize
+from crm.console.headers import guard_page
+from crm.services.sign_ins import BROWSER_LIFE
+
+_COMPRESSED = ("text/css", "text/javascript", "image/svg+xml")
+
+_csrf = CSRFProtect()
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A line of the navigation."""
+
+    blueprint: str
+    label: str
+    icon: str
+    for_admins: bool = False
+
+    @property
+    def endpoint(self) -> str:
+        return f"console.{self.blueprint}.show"
+
+
+_PAGES = (accounts, overview, contacts, pipelines, sync, settings)
+_NAVIGATION = (
+    _Entry("overview", "Overview", "gauge"),
+    _Entry("contacts", "Contacts", "people"),
+    _Entry("pipelines", "Pipelines", "columns"),
+    _Entry("sync", "Sync", "sync", for_admins=True),
+    _Entry("settings", "Settings", "gear", for_admins=True),
+)
+
+
+def init_console(app: Flask) -> None:
+    """Give the app its pages."""
+    given = app.extensions["crm_settings"]
+    is_secure = given.is_production or given.public_url.startswith("https://")
+    app.config.update(
+        SECRET_KEY=given.secret_key,
+        # The prefix has browsers refuse a cookie that another host or plain HTTP would set.
+        SESSION_COOKIE_NAME="__Host-session" if is_secure else "session",
+        SESSION_COOKIE_SECURE=is_secure,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        PERMANENT_SESSION_LIFETIME=BROWSER_LIFE,
+        SESSION_REFRESH_EACH_REQUEST=False,  # The sign-in that it names has its own end.
+        # The console checks its own requests; the API takes no cookies and needs no check.
+        WTF_CSRF_CHECK_DEFAULT=False,
+        WTF_CSRF_TIME_LIMIT=None,
+        BOOTSTRAP_SERVE_LOCAL=True,
+        # Never what is private: how well it compresses tells of what is in it (BREACH).
+        COMPRESS_MIMETYPES=_COMPRESSED,
+    )
+    for extension in (Bootstrap5(), Compress(), _csrf):
+        extension.init_app(app)
+    # Registered after Compress, so that it comes before it.
+    app.after_request(_read_file)
+    register_formats(app)
+    app.register_blueprint(_make_blueprint())
+
+
+def _make_blueprint() -> Blueprint:
+    console = Blueprint(
+        "console",
+        __name__,
+        template_folder="templates",
+        static_folder="static",
+        static_url_path="/console/static",
+    )
+    for page in _PAGES:
+        console.register_blueprint(page.bp)
+    console.before_request(_csrf.protect)
+    console.before_request(authorize)
+    console.after_request(_guard_answer)
+    console.app_context_processor(_offer)
+    register_errors(console)
+    return console
+
+
+def _read_file(response: Response) -> Response:
+    """Take a style sheet or script into memory: compressed as a stream, its file stays open."""
+    if response.direct_passthrough and response.mimetype in _COMPRESSED:
+        response.direct_passthrough = False
+        response.make_sequence()
+    return response
+
+
+def _guard_answer(response: Response) -> Response:
+    return response if request.endpoint == "console.static" else guard_page(response)
+
+
+def _offer() -> dict[str, Any]:
+    """What every template may use."""
+    caller = g.get("caller") if isinstance(g.get("person"), str) else None
+    return {
+        "me": caller,
+        "person": g.get("person"),
+        "navigation": [
+            each for each in _NAVIGATION if caller and (caller.is_admin or not each.for_admins)
+        ],
+        "here": ".".join((request.endpoint or "").split(".")[:2]),
+    }

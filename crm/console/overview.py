@@ -1,0 +1,106 @@
+"""The overview: is everything in step, and what is there."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+
+from crm.console.charts import Bar, lengths
+from crm.console.formats import amount, plural
+from crm.console.guards import Guard, current_caller, guarded
+from crm.objects import DEALS
+from crm.services import boards, forecast, pipelines, standing
+from crm.services.boards import Total
+from crm.services.callers import Caller
+from crm.services.standing import Standing
+
+bp = Blueprint("overview", __name__)
+
+_NONE = Total(0, 0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether all is well, in a sentence, and what to do if not."""
+
+    level: str
+    """``success``, ``info``, ``warning`` or ``danger``."""
+    sentence: str
+    advice: str = ""
+
+
+@bp.get("/")
+@guarded(Guard.PERSON)
+def show() -> ResponseReturnValue:
+    """How the mirror and HubSpot stand, the budget of calls, and the deals by stage."""
+    caller = current_caller()
+    found = standing.find_standing(caller.portal_id)
+    return render_template(
+        "console/overview.html",
+        verdict=_judge(found),
+        standing=found,
+        budget=forecast.forecast(caller.portal_id),
+        charts=_chart_deals(caller),
+        lengths=lengths,
+    )
+
+
+def _judge(found: Standing) -> Verdict:
+    return next(verdict for holds, verdict in _verdicts(found) if holds)
+
+
+def _verdicts(found: Standing) -> Iterator[tuple[object, Verdict]]:
+    """What there may be to say, the gravest first, and whether it is so."""
+    yield (
+        found.disabled_reason,
+        Verdict("danger", "HubSpot is disconnected", found.disabled_reason or ""),
+    )
+    yield (
+        not found.is_set_up,
+        Verdict(
+            "warning",
+            "HubSpot has not been reached yet",
+            "What is written here is kept, and sent as soon as a portal answers.",
+        ),
+    )
+    yield (
+        not found.has_worker,
+        Verdict(
+            "danger", "Nobody works on the queue", "Start a worker: it sends and fetches changes."
+        ),
+    )
+    yield found.pause, Verdict("warning", "Sending to HubSpot pauses", found.pause or "")
+    yield (
+        found.rejected,
+        Verdict(
+            "warning",
+            f"HubSpot refused {plural(found.rejected, 'change')}",
+            "Somebody should look at that; all else goes on meanwhile.",
+        ),
+    )
+    yield (
+        found.backfilling,
+        Verdict("info", "HubSpot's records are being taken in", "This happens once."),
+    )
+    yield (
+        found.pending or found.waiting_events,
+        Verdict("info", "Nearly in step", "The last changes are on their way."),
+    )
+    yield True, Verdict("success", "Everything is in step", "Both sides hold the same.")
+
+
+def _chart_deals(caller: Caller) -> Sequence[tuple[str, Sequence[Bar]]]:
+    """Of each pipeline its label, and a bar for each stage."""
+    totals = boards.read_totals(caller.portal_id, DEALS, only_contact_id=caller.only_contact_id)
+    return [
+        (
+            pipeline["label"],
+            [
+                Bar(stage["label"], held.count, amount(held.amount))
+                for stage in pipeline["stages"]
+                for held in [totals.get((pipeline["id"], stage["id"]), _NONE)]
+            ],
+        )
+        for pipeline in pipelines.find_pipelines(caller.portal_id, DEALS.name) or ()
+    ]

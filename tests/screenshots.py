@@ -1,0 +1,136 @@
+"""``make screenshots``: every page of the console with demo data, as a picture for the README.
+
+At a desk and light, and on a phone and dark.
+"""
+
+import sys
+
+import requests
+from flask import Flask
+from playwright.sync_api import Browser, Page
+
+from crm.config import PROJECT
+from crm.extensions import db, transaction
+from crm.models import Record
+from crm.objects import DEALS
+from crm.sandbox import DEFAULT_APP, DEFAULT_TOKEN, SandboxServer
+from crm.services import accounts, api_keys, pipelines, portals, schemas, sync
+from crm.services.push import enqueue_push
+from crm.services.records import NewRecord, create_records
+from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
+from tests.conftest import wait_until
+from tests.stage import Stage, stage
+
+IMAGES = PROJECT / "docs" / "images"
+EMAIL, PASSWORD = "demo@example.com", "demo-password"
+
+PAGES = {
+    "overview": "/",
+    "contacts": "/console/contacts?sort=-lastmodifieddate",
+    "contact": "/console/contacts/{contact}",
+    "contact-edit": "/console/contacts/{contact}?edit=1",
+    "deals": "/console/pipelines/deals",
+    "tickets": "/console/pipelines/tickets",
+    "refused": "/console/sync",
+    "webhooks": "/console/sync/webhooks",
+    "comparing": "/console/sync/runs",
+    "people": "/console/settings",
+    "keys": "/console/settings/keys",
+    "webhook-setup": "/console/settings/webhooks",
+    "doctor": "/console/settings/doctor",
+}
+"""Name of the picture to address."""
+
+
+def main() -> None:
+    """Take the pictures."""
+    if CHROMIUM is None:
+        sys.exit(MISSING)
+    IMAGES.mkdir(exist_ok=True)
+    with stage() as place, started_browser() as browser:
+        address, contact = _prepare(place)
+        _take_all(browser, address, contact, screen=DESKTOP, scheme="light")
+        _take_all(browser, address, contact, screen=PHONE, scheme="dark")
+
+
+def _prepare(place: Stage) -> tuple[str, str]:
+    """Serve the demo data, with something of everything; returns the address and a contact."""
+    place.sandbox.reset(demo=True)
+    app = place.create_service("screenshots")
+    with app.app_context():
+        for email, role in ((EMAIL, "admin"), ("kai@example.com", "user")):
+            accounts.create_user(
+                email=email, password=PASSWORD, role=role, organization=portals.DEFAULT_ORGANIZATION
+            )
+        api_keys.create_key(name="Web shop", organization=portals.DEFAULT_ORGANIZATION)
+        for kind in ("backfill", "reconcile"):
+            for _ in sync.follow(kind):
+                pass
+        schemas.refresh_stale_schemas()
+        pipelines.refresh_stale_pipelines()
+    secret = {"HUBSPOT_CLIENT_SECRET": DEFAULT_APP.client_secret}
+    address = place.serve("crm:create_app()", place.environment("screenshots") | secret)
+    place.start_worker("screenshots")
+    place.sandbox.set_webhooks(f"{address}/webhooks/hubspot")
+    contact = _change_in_hubspot(place.sandbox)
+    _be_refused(app)
+    return address, contact
+
+
+def _change_in_hubspot(sandbox: SandboxServer) -> str:
+    """Have HubSpot tell of something; returns the contact that was changed."""
+    headers = {"Authorization": f"Bearer {DEFAULT_TOKEN}"}
+    path = f"{sandbox.url}/crm/v3/objects/contacts"
+    answer = requests.get(path, params={"limit": 4}, headers=headers, timeout=10).json()
+    ids = [str(each["id"]) for each in answer["results"]]
+    for contact in ids:
+        body = {"properties": {"phone": "+44 20 7946 0000", "jobtitle": "Managing Director"}}
+        requests.patch(f"{path}/{contact}", json=body, headers=headers, timeout=10)
+    sandbox.flush_webhooks()
+    return ids[0]
+
+
+def _be_refused(app: Flask) -> None:
+    deal = {"dealname": "Kestrel Medical: second lab", "amount": "about 12,000"}
+    stage_of_deal = {"dealstage": "qualifiedtobuy", "pipeline": "default"}
+    with app.app_context():
+        portal_id = portals.get_default_portal_id()
+        with transaction():
+            create_records(portal_id, [NewRecord(DEALS, deal | stage_of_deal)])
+            enqueue_push(portal_id)
+
+        def is_refused() -> bool:
+            with transaction() as session:
+                return session.query(Record).filter_by(state="rejected").count() == 1
+
+        wait_until(is_refused)
+        db.session.remove()
+
+
+def _take_all(
+    browser: Browser, address: str, contact: str, *, screen: dict[str, int], scheme: str
+) -> None:
+    suffix = "-phone" if screen is PHONE else ""
+    context = browser.new_context(viewport=screen, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"{address}/console/sign-in")
+    _take(page, f"sign-in{suffix}")
+    page.get_by_label("E-mail").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{address}/")
+    for each, path in PAGES.items():
+        page.goto(address + path.format(contact=contact))
+        if each == "doctor":
+            page.get_by_role("button", name="Examine now").click()
+            page.get_by_role("button", name="Examine again").wait_for()
+        _take(page, f"{each}{suffix}")
+    context.close()
+
+
+def _take(page: Page, name: str) -> None:
+    page.screenshot(path=IMAGES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
