@@ -3,13 +3,17 @@
 CRMError                      500 INTERNAL_ERROR
 ├── ConfigError               at start: one line, exit code 1
 ├── InvalidInputError         400 VALIDATION_ERROR
+│   └── InvalidCancellationError  400 INVALID_CANCELLATION
 ├── TokenError                401 INVALID_TOKEN
 ├── CredentialsError          401 INVALID_CREDENTIALS
 ├── ForbiddenError            403 FORBIDDEN
 ├── NotFoundError             404 NOT_FOUND
+│   └── ScanNotFoundError     404 SCAN_NOT_FOUND
 ├── ConflictError             409 CONFLICT
-│   └── UserExistsError       409 USER_EXISTS
+│   ├── UserExistsError       409 USER_EXISTS
+│   └── ScanInProgressError   409 SCAN_IN_PROGRESS
 ├── PreconditionFailedError   412 PRECONDITION_FAILED
+├── TooManyScansError         429 RATE_LIMIT_EXCEEDED
 └── HubSpotError              see crm.hubspot.errors
 
 Each class carries its HTTP status and ``error_code``; its docstring is its default message.
@@ -56,6 +60,12 @@ class InvalidInputError(CRMError):
     error_code = "VALIDATION_ERROR"
 
 
+class InvalidCancellationError(InvalidInputError):
+    """Cannot cancel completed extraction."""
+
+    error_code = "INVALID_CANCELLATION"
+
+
 class TokenError(CRMError):
     """Invalid token."""
 
@@ -84,6 +94,12 @@ class NotFoundError(CRMError):
     error_code = "NOT_FOUND"
 
 
+class ScanNotFoundError(NotFoundError):
+    """Scan not found."""
+
+    error_code = "SCAN_NOT_FOUND"
+
+
 class ConflictError(CRMError):
     """The resource is in another state than this call expects."""
 
@@ -97,8 +113,21 @@ class UserExistsError(ConflictError):
     error_code = "USER_EXISTS"
 
 
+class ScanInProgressError(ConflictError):
+    """Extraction already in progress."""
+
+    error_code = "SCAN_IN_PROGRESS"
+
+
 class PreconditionFailedError(CRMError):
     """The record has changed since that version; read it again."""
 
     status = 412
     error_code = "PRECONDITION_FAILED"
+
+
+class TooManyScansError(CRMError):
+    """Too many scans at once; wait for one to end, or cancel one."""
+
+    status = 429
+    error_code = "RATE_LIMIT_EXCEEDED"

@@ -18,6 +18,7 @@ from crm.services import (
     sign_ins,
     sync,
 )
+from crm.services.scans import starting, working
 
 
 @app.task(name=push.TASK)
@@ -77,6 +78,12 @@ def search_portals(timestamp: int) -> None:
 def reconcile_portals(timestamp: int) -> None:
     """Compare every mirror with its portal, which also finds what no search tells of."""
     sync.begin_everywhere("reconcile")
+
+
+@app.task(name=starting.TASK)
+def scan_deals(key: int) -> None:
+    """Go on with a scan; ``key`` is its row's id."""
+    working.work(key)
 
 
 @app.periodic(cron="* * * * * */5")

@@ -312,6 +312,7 @@ _EMPTY = """
     DELETE FROM property_sets;
     DELETE FROM record_aliases;
     DELETE FROM sync_runs;
+    DELETE FROM scans;
     DELETE FROM deliveries;
     DELETE FROM inbox;
     DELETE FROM sign_ins;

@@ -16,6 +16,7 @@ from crm.models.mirror import (
 )
 from crm.models.portals import Portal
 from crm.models.runs import BACKFILL, COMPLETED, FAILED, INCREMENTAL, RECONCILE, RUNNING, SyncRun
+from crm.models.scans import Scan, ScanDeal, ScanFailure, ScanRange
 
 __all__ = [
     "BACKFILL",
@@ -38,6 +39,10 @@ __all__ = [
     "Record",
     "RecordAlias",
     "RecordChange",
+    "Scan",
+    "ScanDeal",
+    "ScanFailure",
+    "ScanRange",
     "SignIn",
     "SyncRun",
     "User",

@@ -7,7 +7,7 @@ learnt again from HubSpot's next answer.
 from datetime import timedelta
 from typing import Annotated
 
-from sqlalchemy import ForeignKey, text
+from sqlalchemy import BigInteger, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -15,9 +15,8 @@ from crm.extensions import Base
 from crm.models.base import timestamp
 
 _NEVER = text("'-infinity'")
-_portal_id = Annotated[
-    int, mapped_column(ForeignKey("portals.id", ondelete="CASCADE"), primary_key=True)
-]
+_portal_id = Annotated[int, mapped_column(BigInteger, primary_key=True, autoincrement=False)]
+"""A portal's; or less than zero: minus the hub id of one that scans alone call."""
 
 
 class CallWindow(Base):

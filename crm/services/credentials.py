@@ -69,7 +69,7 @@ class OAuthTokens:
     def __post_init__(self) -> None:
         """Make what the settings describe."""
         self.app = make_app(self.settings)
-        self._vault = _make_vault(self.settings)
+        self._vault = make_vault(self.settings)
 
     def get(self) -> str:
         """The token to send now.
@@ -222,7 +222,12 @@ def make_app(settings: Settings) -> OAuthApp:
     )
 
 
-def _make_vault(settings: Settings) -> MultiFernet:
+def make_vault(settings: Settings) -> MultiFernet:
+    """What encrypts tokens that are stored, and decrypts them again.
+
+    Raises:
+        HubSpotAuthError: there is no key.
+    """
     if not settings.encryption_keys:
         raise HubSpotAuthError(
             "ENCRYPTION_KEYS is not set, and OAuth tokens are stored encrypted only; "

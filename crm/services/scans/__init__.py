@@ -1,0 +1,1 @@
+"""Scans: all deals of a portal, pulled for an application with the token that it gave."""
