@@ -22,6 +22,7 @@ from crm.api import (
     pipelines,
     reading,
     rejections,
+    scans,
     webhooks,
 )
 from crm.api.blueprints import SECURITY_SCHEMES
@@ -90,7 +91,7 @@ def _register(app: Flask) -> None:
     register_errors(app)
     for module in (auth, contacts, customers, pipelines, webhooks, operations):
         api.register_blueprint(module.bp)
-    for module in (rejections, dev_tokens):
+    for module in (rejections, scans, dev_tokens):
         api.register_blueprint(module.bp)
     for blueprint in reading.blueprints:
         api.register_blueprint(blueprint)

@@ -129,6 +129,7 @@ class Settings:
     dev_tokens: bool = _setting(False, parsers.Boolean())
     rate_limit: str = _setting("1000 per 1 minute", parsers.String(validate=_rate))
     rate_limit_sign_in: str = _setting("10 per 1 minute", parsers.String(validate=_rate))
+    rate_limit_results: str = _setting("100000000 per 1 minute", parsers.String(validate=_rate))
     metrics_token: str = _setting(
         "", parsers.String(validate=Length(min=_SHORTEST_SECRET)), secret=True
     )

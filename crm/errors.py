@@ -8,7 +8,8 @@ CRMError                      500 INTERNAL_ERROR
 ├── CredentialsError          401 INVALID_CREDENTIALS
 ├── ForbiddenError            403 FORBIDDEN
 ├── NotFoundError             404 NOT_FOUND
-│   └── ScanNotFoundError     404 SCAN_NOT_FOUND
+│   ├── ScanNotFoundError     404 SCAN_NOT_FOUND
+│   └── ScanNotReadyError     404 SCAN_NOT_READY
 ├── ConflictError             409 CONFLICT
 │   ├── UserExistsError       409 USER_EXISTS
 │   └── ScanInProgressError   409 SCAN_IN_PROGRESS
@@ -98,6 +99,12 @@ class ScanNotFoundError(NotFoundError):
     """Scan not found."""
 
     error_code = "SCAN_NOT_FOUND"
+
+
+class ScanNotReadyError(NotFoundError):
+    """Scan not completed yet."""
+
+    error_code = "SCAN_NOT_READY"
 
 
 class ConflictError(CRMError):

@@ -105,7 +105,7 @@ def identify() -> None:
     if key:
         g.caller = find_key_holder(key)
         if g.caller:
-            g.limit_key = f"organization {g.caller.organization_id}"
+            g.limit_key = f"key {g.caller.key_id}"
     elif token and scheme.lower() == "bearer":
         g.claims = _claims(token)
         if g.claims:

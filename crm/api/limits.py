@@ -1,16 +1,24 @@
 """Rate limits: everyone's default comes from the settings, some routes have a tighter one."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
+from threading import BoundedSemaphore
 from typing import Any
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, stream_with_context
+from flask_limiter import RequestLimit
 from flask_limiter.util import get_remote_address
+from limits import parse
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from werkzeug.exceptions import TooManyRequests
 
 from crm.api.guards import is_signed_by_hubspot
 from crm.extensions import limiter
+
+STREAMS = 4
+"""Answers that take long, of one process: the half of its threads stays free for all others."""
 
 # A delivery that is turned away comes back later and, after ten times, never again.
 limiter.request_filter(is_signed_by_hubspot)
@@ -55,3 +63,64 @@ def init_limits(app: Flask) -> None:
 def _sign_in_rate() -> str:
     rate: str = current_app.extensions["crm_settings"].rate_limit_sign_in
     return rate
+
+
+class ResultsAllowance:
+    """What an organization may be given of scans' results within a while."""
+
+    def __init__(self, organization_id: int) -> None:
+        self._rate = parse(current_app.extensions["crm_settings"].rate_limit_results)
+        self._key = ("results", str(organization_id))
+
+    def check(self) -> None:
+        """Refuse whoever has had as much as there is.
+
+        Raises:
+            TooManyRequests: ``X-RateLimit`` headers and ``Retry-After`` say for how long.
+        """
+        if not limiter.limiter.test(self._rate, *self._key):
+            # For the headers of the answer, instead of the limit of requests.
+            limiter.context.view_rate_limit = RequestLimit(
+                limiter, self._rate, [*self._key], True, True
+            )
+            raise TooManyRequests(str(self._rate))
+
+    def count(self, size: int) -> None:
+        """Note that so many bytes were given."""
+        limiter.limiter.hit(self._rate, *self._key, cost=size)
+
+    def headers(self) -> dict[str, str]:
+        """What is left, beside what is left of requests."""
+        reset_at, left = limiter.limiter.get_window_stats(self._rate, *self._key)
+        return {
+            "X-RateLimit-Bytes-Limit": str(self._rate.amount),
+            "X-RateLimit-Bytes-Remaining": str(left),
+            "X-RateLimit-Bytes-Reset": str(int(reset_at)),
+        }
+
+    def pace(
+        self, pieces: Iterable[bytes], pause: Callable[[float], None] = time.sleep
+    ) -> Iterator[bytes]:
+        """The same pieces, each as soon as it may be given."""
+        for piece in pieces:
+            while not limiter.limiter.test(self._rate, *self._key):
+                reset_at, _ = limiter.limiter.get_window_stats(self._rate, *self._key)
+                pause(max(reset_at - time.time(), 0.1))
+            self.count(len(piece))
+            yield piece
+
+
+_streams = BoundedSemaphore(STREAMS)
+
+
+def stream_response(pieces: Iterator[bytes], **options: Any) -> Response:
+    """An answer that takes its time, of which a process gives only a few at once.
+
+    Raises:
+        TooManyRequests: it gives as many already.
+    """
+    if not _streams.acquire(blocking=False):
+        raise TooManyRequests(f"{STREAMS} streams at once")
+    response = Response(stream_with_context(pieces), **options)
+    response.call_on_close(_streams.release)
+    return response

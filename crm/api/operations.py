@@ -22,8 +22,17 @@ bp = APIBlueprint("operations", __name__, description="Operations")
 @bp.alt_response(503, schema=HealthSchema, description="A dependency is down")
 def get_health() -> tuple[dict[str, Any], int]:
     """Whether the service and what it stands on are up."""
-    found = health.check()
-    return found, 200 if found["status"] == "healthy" else 503
+    return _tell_health()
+
+
+@bp.get("/api/v1/health")
+@guarded(Guard.PUBLIC)
+@unlimited
+@bp.response(200, HealthSchema)
+@bp.alt_response(503, schema=HealthSchema, description="A dependency is down")
+def get_health_of_scans() -> tuple[dict[str, Any], int]:
+    """The same, where the clients of deal extractions look for it."""
+    return _tell_health()
 
 
 @bp.get("/metrics")
@@ -32,3 +41,8 @@ def get_health() -> tuple[dict[str, Any], int]:
 def get_metrics() -> Response:
     """Prometheus metrics of this machine's requests, and of the service's state."""
     return Response(metrics.write(read_gauges()), content_type=metrics.CONTENT_TYPE)
+
+
+def _tell_health() -> tuple[dict[str, Any], int]:
+    found = health.check()
+    return found, 200 if found["status"] == "healthy" else 503

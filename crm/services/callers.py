@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from flask import current_app
-from sqlalchemy import select
 
-from crm.extensions import db, read
-from crm.models import ApiKey, Portal
+from crm.extensions import read
 from crm.services.api_keys import digest_of
 
 _NO_CONTACT = 0
@@ -24,6 +22,7 @@ class Caller:
     """``user``, ``admin`` or ``key``; a key may do what an admin may."""
     user_id: int | None = None
     contact_id: int | None = None
+    key_id: int | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -49,6 +48,13 @@ _SIGNED_IN = """
 """
 
 
+_KEY_HOLDER = """
+    SELECT api_keys.organization_id, portals.id, 'key', NULL, NULL, api_keys.id
+    FROM api_keys JOIN portals ON portals.organization_id = api_keys.organization_id
+    WHERE digest = CAST(:digest AS bytea) AND revoked_at IS NULL
+"""
+
+
 def find_signed_in(user_id: int, sign_in_id: UUID) -> Caller | None:
     """The user of a sign-in that has not ended."""
     rows = read(_SIGNED_IN, {"sign_in_id": str(sign_in_id)})
@@ -58,9 +64,5 @@ def find_signed_in(user_id: int, sign_in_id: UUID) -> Caller | None:
 
 def find_key_holder(key: str) -> Caller | None:
     """The organization whose key this is, while the key is in force."""
-    row = db.session.execute(
-        select(ApiKey.organization_id, Portal.id)
-        .join(Portal, Portal.organization_id == ApiKey.organization_id)
-        .where(ApiKey.digest == digest_of(key), ApiKey.revoked_at.is_(None))
-    ).one_or_none()
-    return Caller(*row, role="key") if row else None
+    rows = read(_KEY_HOLDER, {"digest": digest_of(key)})
+    return Caller(*rows[0]) if rows else None

@@ -37,11 +37,20 @@ _CALLS_LEFT = f"""
     SELECT coalesce(hub_id::text, ''), kind, {health.CALLS_LEFT}
     FROM call_windows JOIN portals ON portals.id = portal_id
     UNION ALL
+    SELECT (-portal_id)::text, kind, {health.CALLS_LEFT} FROM call_windows WHERE portal_id < 0
+    UNION ALL
     SELECT coalesce(hub_id::text, ''), 'day', greatest(0, max_calls - CASE
         WHEN closed_until > clock_timestamp() THEN max_calls
         WHEN began_at = date_trunc('day', clock_timestamp(), time_zone) THEN used ELSE 0 END)
     FROM day_quotas JOIN portals ON portals.id = portal_id WHERE max_calls IS NOT NULL
 """  # noqa: S608 - our own SQL
+
+
+_SCANS = """
+    SELECT status, count(scans.id) FROM unnest(
+        ARRAY['pending', 'running', 'completed', 'failed', 'cancelled']) AS status
+    LEFT JOIN scans USING (status) GROUP BY status
+"""
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ _QUESTIONS = (
         ("portal", "kind"),
         _CALLS_LEFT,
     ),
+    _Question("crm_scans", "Deal extractions that are kept.", ("status",), _SCANS),
 )
 
 

@@ -28,6 +28,8 @@ _LONGEST = 0.9
 """Seconds for all dependencies together to answer."""
 _NOT_CONFIGURED: Mapping[str, Any] = {"status": "not configured", "response_time_ms": None}
 _DOWN: Mapping[str, Any] = {"status": "down", "response_time_ms": None}
+_OF_HUBSPOT = ("response_time_ms", "rate_limit_remaining")
+_METRICS = ("active_scans", "completed_scans_today", "total_deals_extracted_today")
 _began = time.monotonic()
 # Few threads: those that wait for a dependency which hangs keep others from piling up behind them.
 _asking = ThreadPoolExecutor(max_workers=4, thread_name_prefix="health")
@@ -41,9 +43,15 @@ _KNOWN = text(f"""
     SELECT CASE WHEN asked_at IS NULL OR asked_at < clock_timestamp() - interval '90 seconds'
             THEN 'unknown' WHEN answer_ms IS NULL THEN 'down' ELSE 'up' END AS status,
         answer_ms AS response_time_ms,
+        (SELECT count(*) FROM scans WHERE status IN ('pending', 'running')) AS active_scans,
+        today.*,
         (SELECT {CALLS_LEFT} FROM call_windows
             WHERE portal_id = portals.id AND kind = 'general') AS rate_limit_remaining
-    FROM portals JOIN organizations ON organizations.id = organization_id
+    FROM portals JOIN organizations ON organizations.id = organization_id,
+        LATERAL (SELECT count(*) AS completed_scans_today,
+                coalesce(sum(processed_items), 0) AS total_deals_extracted_today
+            FROM scans WHERE status = 'completed'
+                AND completed_at >= date_trunc('day', clock_timestamp(), 'UTC')) AS today
     WHERE organizations.name = 'Default'
 """)  # noqa: S608 - our own SQL
 
@@ -55,17 +63,22 @@ def check() -> dict[str, Any]:
 
     Returns:
         ``{"status": "healthy" | "unhealthy", "timestamp", "version", "uptime_seconds",
-        "dependencies": {name: {"status": "up" | "down" | "not configured", "response_time_ms"}}}``;
-        of ``hubspot_api`` also ``rate_limit_remaining`` and the status ``unknown``.
+        "dependencies": {name: {"status": "up" | "down" | "not configured", "response_time_ms"}}``;
+        of ``hubspot_api`` also ``rate_limit_remaining`` and the status ``unknown``; and
+        ``"metrics": {"active_scans", "completed_scans_today", "total_deals_extracted_today"}``
+        of all organizations, today in UTC, null while the database is down.
     """
     settings = current_app.extensions["crm_settings"]
     until = time.monotonic() + _LONGEST
     database = _asking.submit(_timed, partial(_ask_database, db.engine))
     cache = settings.redis_url and _asking.submit(_timed, partial(_ask_redis, settings.redis_url))
     known, told = _wait_for(database, until)
+    hubspot = {name: known and known[name] for name in ("status", *_OF_HUBSPOT)}
     dependencies = {
         "database": told,
-        "hubspot_api": _tell_hubspot(known, is_configured=settings.has_portal),
+        "hubspot_api": {**hubspot, "status": hubspot["status"] or "unknown"}
+        if settings.has_portal
+        else {**dict.fromkeys(_OF_HUBSPOT), "status": "not configured"},
         "redis_cache": _wait_for(cache, until)[1] if cache else _NOT_CONFIGURED,
     }
     is_healthy = all(dependencies[each]["status"] != "down" for each in ("database", "redis_cache"))
@@ -75,6 +88,7 @@ def check() -> dict[str, Any]:
         "version": VERSION,
         "uptime_seconds": int(time.monotonic() - _began),
         "dependencies": dependencies,
+        "metrics": {name: known and known[name] for name in _METRICS},
     }
 
 
@@ -151,9 +165,3 @@ def _wait_for(
     except (SQLAlchemyError, redis.RedisError, TimeoutError) as error:
         log.warning("dependency down", reason=type(error).__name__)
         return None, _DOWN
-
-
-def _tell_hubspot(known: Mapping[str, Any] | None, *, is_configured: bool) -> Mapping[str, Any]:
-    if not is_configured:
-        return {**_NOT_CONFIGURED, "rate_limit_remaining": None}
-    return known or {"status": "unknown", "response_time_ms": None, "rate_limit_remaining": None}

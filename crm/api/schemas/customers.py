@@ -1,16 +1,16 @@
 """Customers, as answers and as bodies."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from contextlib import AbstractContextManager
 
-from flask import Request
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import Schema, fields
 
-from crm.api.schemas.inputs import StrictParser
+from crm.api.schemas.inputs import parser_saying, saying
 from crm.api.schemas.outputs import Moment
-from crm.errors import InvalidInputError
 from crm.services.customers import FIELDS
+
+_INVALID = "Invalid body"
+
+CustomerParser = parser_saying(_INVALID)
 
 CustomerSchema = Schema.from_dict(
     {
@@ -27,25 +27,6 @@ CustomerSchema = Schema.from_dict(
 )
 
 
-@contextmanager
-def invalid_body() -> Iterator[None]:
+def invalid_body() -> AbstractContextManager[None]:
     """Within it, what is wrong with a body is said in the words that customers' clients know."""
-    try:
-        yield
-    except InvalidInputError as error:
-        raise InvalidInputError("Invalid body", errors=error.errors) from error
-
-
-class CustomerParser(StrictParser):
-    """Refuses bodies in those words."""
-
-    def load_json(self, req: Request, schema: Schema) -> Any:
-        """The JSON body, which must be an object."""
-        with invalid_body():
-            return super().load_json(req, schema)
-
-    def handle_error(self, error: ValidationError, *args: Any, **options: Any) -> NoReturn:
-        """Name each field by its dotted path."""
-        with invalid_body():
-            super().handle_error(error, *args, **options)
-        raise AssertionError("unreachable")
+    return saying(_INVALID)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from math import inf
@@ -158,6 +159,31 @@ class StrictParser(FlaskParser):
         # By location, of which each call has one.
         found = [each for inside in error.messages_dict.values() for each in flat(inside)]
         raise InvalidInputError(errors=dict(found)) from error
+
+
+@contextmanager
+def saying(message: str) -> Iterator[None]:
+    """Within it, what is wrong with an input is said in the words that some clients know."""
+    try:
+        yield
+    except InvalidInputError as error:
+        raise InvalidInputError(message, errors=error.errors) from error
+
+
+def parser_saying(message: str) -> type[StrictParser]:
+    """A parser that refuses inputs in these words."""
+
+    class Parser(StrictParser):
+        def load_json(self, req: Request, schema: Schema) -> Any:
+            with saying(message):
+                return super().load_json(req, schema)
+
+        def handle_error(self, error: ValidationError, *args: Any, **options: Any) -> NoReturn:
+            with saying(message):
+                super().handle_error(error, *args, **options)
+            raise AssertionError("unreachable")
+
+    return Parser
 
 
 def body_of(req: Request) -> bytes:

@@ -28,6 +28,14 @@ class DependenciesSchema(Schema):
     redis_cache = fields.Nested(DependencySchema, required=True)
 
 
+class HealthMetricsSchema(Schema):
+    """What scans did today, in UTC; null while the database is down."""
+
+    active_scans = fields.Integer(required=True, allow_none=True)
+    completed_scans_today = fields.Integer(required=True, allow_none=True)
+    total_deals_extracted_today = fields.Integer(required=True, allow_none=True)
+
+
 class HealthSchema(Schema):
     """The answer to ``GET /health``."""
 
@@ -36,3 +44,4 @@ class HealthSchema(Schema):
     version = fields.String(required=True)
     uptime_seconds = fields.Integer(required=True)
     dependencies = fields.Nested(DependenciesSchema, required=True)
+    metrics = fields.Nested(HealthMetricsSchema, required=True)

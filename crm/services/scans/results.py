@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import text
 
-from crm.errors import InvalidInputError, ScanNotReadyError
+from crm.errors import ScanNotReadyError
 from crm.extensions import db, read
 from crm.services.listing import cursor_of, position_of
 from crm.services.scans.states import TIME, ScanState, find_scan
@@ -125,9 +125,7 @@ def read_page(
     next_cursor = None
     if len(rows) > page_size:
         next_cursor = cursor_of(listing, deals[-1][0], before + page_size, total)
-    return ResultPage(
-        [item for _, item in deals], before // page_size + 1, total, next_cursor
-    )
+    return ResultPage([item for _, item in deals], before // page_size + 1, total, next_cursor)
 
 
 def read_all(scan: ScanState) -> Iterator[Sequence[str]]:

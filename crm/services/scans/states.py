@@ -13,7 +13,7 @@ from crm.extensions import db, read
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 _UNFINISHED = ("pending", "running")
 
-TIME = "'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'"
+TIME = '\'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\''
 """How ``to_char`` writes a time of UTC as all answers do."""
 
 _COLUMNS = ", ".join(
@@ -167,9 +167,9 @@ def percentage(part: int, whole: int) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """A time as people say it, rounded up: ``1 minute``, ``3 hours``."""
+    """A time as people say it: ``1 minute``, ``3 hours``."""
     for length, name in _TIMES:
         if seconds >= length:
-            count = ceil(seconds / length)
+            count = round(seconds / length)
             return f"{count} {name}{'' if count == 1 else 's'}"
     return "1 second"

@@ -1,0 +1,246 @@
+"""Deal extractions: all deals of a portal, pulled with a token that the caller brings."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from flask import Response, request
+
+from crm.api.blueprints import APIBlueprint
+from crm.api.guards import Guard, current_caller, guarded
+from crm.api.limits import ResultsAllowance, stream_response
+from crm.api.schemas.inputs import Input, saying
+from crm.api.schemas.scan_answers import (
+    CancelledSchema,
+    ScanListSchema,
+    ScanResultsSchema,
+    ScanStatusSchema,
+    StartedSchema,
+    StatsSchema,
+    listed_as,
+    pagination_as,
+    status_as,
+)
+from crm.api.schemas.scan_inputs import (
+    INVALID,
+    ExportQueryInput,
+    ListQueryInput,
+    ResultsQueryInput,
+    ScanParser,
+    StartInput,
+    StatsQueryInput,
+    check_scan_id,
+    config_of,
+)
+from crm.errors import ForbiddenError
+from crm.services.scans import exporting, results, starting, states, statistics, watching
+from crm.services.scans.results import FILTERS
+from crm.services.scans.states import ScanState
+
+_RETRY_MS = 3000
+_END = "end"
+
+
+class _Blueprint(APIBlueprint):
+    ARGUMENTS_PARSER = ScanParser()
+
+
+bp = _Blueprint("scans", __name__, url_prefix="/api/v1", description="Deal extraction")
+
+
+@bp.post("/scan/start")
+@guarded(Guard.ADMIN)
+@bp.arguments(StartInput)
+@bp.response(202, StartedSchema)
+@bp.alt_response(409, "CONFLICT")
+@bp.alt_response(413, "REQUEST_ENTITY_TOO_LARGE")
+def start(given: dict[str, Any]) -> dict[str, str]:
+    """Begin to pull all deals of the portal that the token opens.
+
+    The token is held encrypted until the scan ends, and then erased. A scan of the same name that
+    has ended gives way, with its results.
+    """
+    config = given["config"]
+    job_id = starting.start_scan(
+        _own(config["organization_id"]),
+        config["scan_id"],
+        config["auth"]["hubspot_access_token"],
+        config_of(config),
+    )
+    return {
+        "message": "HubSpot deal extraction started",
+        "scan_id": config["scan_id"],
+        "job_id": job_id,
+        "estimated_duration": "5-10 minutes",
+    }
+
+
+@bp.get("/scan/status/<scan_id>")
+@guarded(Guard.ADMIN)
+@bp.arguments(Input(), location="query")
+@bp.response(200, ScanStatusSchema)
+def get_status(_given: dict[str, Any], scan_id: str) -> Response:
+    """How far a scan has got, and what it brought; ``not_found`` for one that is not there."""
+    check_scan_id(scan_id)
+    return _json(status_as(states.find_scan(current_caller().organization_id, scan_id)))
+
+
+@bp.post("/scan/cancel/<scan_id>")
+@guarded(Guard.ADMIN)
+@bp.arguments(Input(), location="query")
+@bp.response(200, CancelledSchema)
+@bp.alt_response(404, "NOT_FOUND")
+def cancel(_given: dict[str, Any], scan_id: str) -> dict[str, Any]:
+    """End a scan; nothing is added to its results any more."""
+    check_scan_id(scan_id)
+    cancelled = starting.cancel_scan(current_caller().organization_id, scan_id)
+    return {
+        "message": "Extraction cancelled successfully",
+        "scan_id": scan_id,
+        "items_processed": cancelled.items_processed,
+        "cancelled_at": cancelled.cancelled_at,
+    }
+
+
+@bp.get("/scan/results/<scan_id>")
+@guarded(Guard.ADMIN)
+@bp.arguments(ResultsQueryInput(), location="query")
+@bp.response(200, ScanResultsSchema)
+@bp.alt_response(404, "NOT_FOUND")
+def get_results(given: dict[str, Any], scan_id: str) -> Response:
+    """A page of the deals of a completed scan, in the order of their ids.
+
+    By number, or by the ``next_cursor`` of the page before, which is as fast far down as at the
+    beginning.
+    """
+    check_scan_id(scan_id)
+    allowance = ResultsAllowance(current_caller().organization_id)
+    allowance.check()
+    scan = results.get_completed(current_caller().organization_id, scan_id)
+    size = given["page_size"]
+    with saying(INVALID):
+        page = results.read_page(
+            scan,
+            {name: given[name] for name in FILTERS if name in given},
+            page=given["page"] or 1,
+            page_size=size,
+            cursor=given["cursor"],
+        )
+    pagination = pagination_as(page=page.number, page_size=size, total=page.total)
+    pagination["next_cursor"] = page.next_cursor
+    head = {"scanId": scan.scan_id, "status": scan.status, "pagination": pagination}
+    body = f'{orjson.dumps(head).decode()[:-1]},"deals":[{",".join(page.deals)}]}}'.encode()
+    allowance.count(len(body))
+    return Response(body, content_type="application/json", headers=allowance.headers())
+
+
+@bp.get("/scan/results/<scan_id>/export")
+@guarded(Guard.ADMIN)
+@bp.arguments(ExportQueryInput(), location="query")
+@bp.response(200, content_type="text/csv", description="A file, as CSV or as JSON lines")
+@bp.alt_response(404, "NOT_FOUND")
+def export_results(given: dict[str, str], scan_id: str) -> Response:
+    """All deals of a completed scan as one file.
+
+    It comes no faster than results may be read. In CSV, a text that a spreadsheet would take for a
+    formula has an apostrophe in front.
+    """
+    check_scan_id(scan_id)
+    allowance = ResultsAllowance(current_caller().organization_id)
+    allowance.check()
+    scan = results.get_completed(current_caller().organization_id, scan_id)
+    name = given["format"]
+    return stream_response(
+        allowance.pace(exporting.export(scan, name)),
+        content_type=exporting.FORMATS[name],
+        headers={
+            "Content-Disposition": f'attachment; filename="{scan_id}.{name}"',
+            **allowance.headers(),
+        },
+    )
+
+
+@bp.get("/scan/events/<scan_id>")
+@guarded(Guard.ADMIN)
+@bp.arguments(Input(), location="query")
+@bp.response(200, content_type="text/event-stream", description="Server-sent events")
+@bp.alt_response(204, success=True, description="The end was told already; come no more")
+@bp.alt_response(404, "NOT_FOUND")
+def watch(_given: dict[str, Any], scan_id: str) -> Response:
+    """Watch a scan run: ``progress`` whenever its status changes, and ``end`` with the last one.
+
+    The data of each is what ``/scan/status`` answers. A stream lasts a minute at most; browsers
+    come again by themselves.
+    """
+    check_scan_id(scan_id)
+    if request.headers.get("Last-Event-ID") == _END:
+        # A browser's EventSource comes again after every end, unless it is told this.
+        return Response(status=204)
+    found = watching.watch(current_caller().organization_id, scan_id)
+    first = next(found)
+    return stream_response(
+        _events(first, found),
+        content_type="text/event-stream; charset=utf-8",
+        # Proxies must pass on each event as it comes.
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@bp.get("/scan/list")
+@guarded(Guard.ADMIN)
+@bp.arguments(ListQueryInput(), location="query")
+@bp.response(200, ScanListSchema)
+def list_scans(given: dict[str, Any]) -> Response:
+    """A page of the organization's scans."""
+    page, size = given["page"], given["page_size"]
+    found = states.list_scans(
+        _own(given["organization_id"]),
+        status=given["status"],
+        page=page,
+        page_size=size,
+        sort_by=given["sort_by"],
+        descending=given["sort_order"] == "desc",
+    )
+    return _json(
+        {
+            "pagination": pagination_as(page=page, page_size=size, total=found.total),
+            "scans": [listed_as(each) for each in found.scans],
+        }
+    )
+
+
+@bp.get("/stats")
+@guarded(Guard.ADMIN)
+@bp.arguments(StatsQueryInput(), location="query")
+@bp.response(200, StatsSchema)
+def get_stats(given: dict[str, Any]) -> Response:
+    """What became of the organization's scans that were started within a period."""
+    return _json(statistics.count_up(_own(given["organization_id"]), given["period"]))
+
+
+def _own(organization_id: str | None) -> int:
+    """The caller's organization, which is the only one that they may name."""
+    own = current_caller().organization_id
+    if organization_id not in (None, str(own)):
+        raise ForbiddenError("This is not your organization")
+    return own
+
+
+def _events(first: ScanState | None, rest: Iterator[ScanState | None]) -> Iterator[bytes]:
+    yield f"retry: {_RETRY_MS}\n\n".encode()
+    yield _event(first)
+    for state in rest:
+        yield _event(state)
+
+
+def _event(scan: ScanState | None) -> bytes:
+    if scan is None:
+        return b": still here\n\n"
+    data = orjson.dumps(status_as(scan))
+    if scan.has_ended:
+        return b"event: end\nid: %b\ndata: %b\n\n" % (_END.encode(), data)
+    return b"event: progress\ndata: %b\n\n" % data
+
+
+def _json(body: dict[str, Any]) -> Response:
+    return Response(orjson.dumps(body), content_type="application/json")

@@ -1,0 +1,220 @@
+"""Deal extractions: what is asked for."""
+
+import re
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from crm.api.schemas.inputs import Input, Line, MomentText, parser_saying
+from crm.errors import InvalidInputError
+from crm.services.scans.results import MOST
+from crm.services.scans.starting import ASSOCIATED, LARGEST_BATCH, ScanConfig
+from crm.services.scans.states import STATUSES
+from crm.services.scans.statistics import PERIODS
+
+SCAN_TYPE = "hubspot_deals"
+INVALID = "Input validation failed"
+"""What callers of scans are told of input that is not valid."""
+
+ScanParser = parser_saying(INVALID)
+
+_USUAL_ASSOCIATIONS = ["contacts", "companies", "line_items"]
+_MOST_PROPERTIES = 250
+_LAST_PAGE = 1_000_000_000
+
+_SCAN_ID = re.compile(r"[A-Za-z0-9_-]+\Z")
+_NAME = re.compile(r"[a-z0-9_]{1,255}\Z")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class ScanId(fields.String):
+    """What a caller calls a scan."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Allow what can stand in a path as it is."""
+        super().__init__(
+            validate=[
+                validate.Length(max=255),
+                validate.Regexp(
+                    _SCAN_ID, error="Must be alphanumeric with hyphens/underscores only"
+                ),
+            ],
+            **kwargs,
+        )
+
+
+class Flag(fields.Boolean):
+    """True or false as JSON has them, and nothing that only looks like it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, bool):
+            raise ValidationError("Must be true or false.")
+        return value
+
+
+class WholeNumber(fields.Integer):
+    """A whole number as JSON has it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValidationError("Must be a whole number.")
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class DayOrMoment(MomentText):
+    """A day, kept as it is, or a moment, kept in UTC."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        moment = super()._deserialize(value, attr, data, **kwargs)
+        return str(value) if _DAY.fullmatch(value) else moment
+
+
+class AuthInput(Input):
+    """What opens the portal."""
+
+    hubspot_access_token = Line(shortest=1, longest=2000, required=True, load_only=True)
+
+
+class DateFilterInput(Input):
+    """A span of time in which a property of the deals lies."""
+
+    property = fields.String(
+        required=True, validate=validate.Regexp(_NAME, error="Must be the name of a property")
+    )
+    start_date = DayOrMoment(data_key="startDate", load_default=None)
+    end_date = DayOrMoment(
+        data_key="endDate",
+        load_default=None,
+        metadata={"description": "A day counts to its end"},
+    )
+
+    @validates_schema
+    def check_order(self, given: dict[str, Any], **_: Any) -> None:
+        """Refuse a span without ends, or one that ends before it begins."""
+        start, end = given.get("start_date"), given.get("end_date")
+        if not start and not end:
+            raise ValidationError("Give startDate, endDate or both.", "startDate")
+        # A day begins with its letters, so the two can be compared as texts.
+        if start and end and end < start[: len(end)]:
+            raise ValidationError("Must not be before startDate.", "endDate")
+
+
+class FiltersInput(Input):
+    """Which deals."""
+
+    include_archived = Flag(data_key="includeArchived", load_default=False)
+    pipeline_id = Line(data_key="pipelineId", shortest=1, load_default=None)
+    dealstage = Line(shortest=1, load_default=None)
+    date_filter = fields.Nested(DateFilterInput, data_key="dateFilter", load_default=None)
+
+
+class ConfigInput(Input):
+    """What a scan is asked to do."""
+
+    scan_id = ScanId(data_key="scanId", required=True)
+    type = fields.List(
+        fields.String(validate=validate.Equal(SCAN_TYPE, error=f"Must be {SCAN_TYPE}")),
+        required=True,
+        validate=validate.Length(equal=1, error=f'Must be ["{SCAN_TYPE}"]'),
+    )
+    auth = fields.Nested(AuthInput, required=True)
+    organization_id = Line(data_key="organizationId", load_default=None)
+    properties = fields.List(
+        fields.String(validate=validate.Regexp(_NAME, error="Must be the name of a property")),
+        load_default=list,
+        validate=validate.Length(max=_MOST_PROPERTIES),
+    )
+    include_associations = Flag(data_key="includeAssociations", load_default=False)
+    association_types = fields.List(
+        Line(choices=ASSOCIATED),
+        data_key="associationTypes",
+        load_default=lambda: [*_USUAL_ASSOCIATIONS],
+        validate=validate.Length(min=1, max=len(ASSOCIATED)),
+    )
+    filters = fields.Nested(FiltersInput, load_default=lambda: FiltersInput().load({}))
+    batch_size = WholeNumber(
+        data_key="batchSize",
+        load_default=LARGEST_BATCH,
+        validate=validate.Range(min=1, max=LARGEST_BATCH),
+    )
+
+
+class StartInput(Input):
+    """The body of ``POST /scan/start``."""
+
+    config = fields.Nested(ConfigInput, required=True)
+
+
+def check_scan_id(scan_id: str) -> None:
+    """Refuse what no scan can be called.
+
+    Raises:
+        InvalidInputError: it is too long, or not made of letters, digits, hyphens and underscores.
+    """
+    try:
+        ScanId().deserialize(scan_id)
+    except ValidationError as error:
+        raise InvalidInputError(INVALID, errors={"scan_id": str(error.messages[0])}) from error
+
+
+def config_of(given: dict[str, Any]) -> ScanConfig:
+    """A loaded ``ConfigInput`` as the service takes it."""
+    filters = given["filters"]
+    dates = filters["date_filter"] or {}
+    types = given["association_types"] if given["include_associations"] else ()
+    return ScanConfig(
+        properties=tuple(dict.fromkeys(given["properties"])),
+        association_types=tuple(dict.fromkeys(types)),
+        include_archived=filters["include_archived"],
+        pipeline_id=filters["pipeline_id"],
+        deal_stage=filters["dealstage"],
+        date_property=dates.get("property"),
+        start_date=dates.get("start_date"),
+        end_date=dates.get("end_date"),
+        batch_size=given["batch_size"],
+    )
+
+
+class OrganizationQueryInput(Input):
+    """Whose; only one's own."""
+
+    organization_id = Line(load_default=None)
+
+
+class ListQueryInput(OrganizationQueryInput):
+    """Which scans, and in which order."""
+
+    status = Line(load_default=None, choices=STATUSES)
+    page = fields.Integer(load_default=1, validate=validate.Range(min=1, max=_LAST_PAGE))
+    page_size = fields.Integer(load_default=20, validate=validate.Range(min=1, max=100))
+    sort_by = Line(load_default="created_at", choices=("created_at", "completed_at"))
+    sort_order = Line(load_default="desc", choices=("asc", "desc"))
+
+
+class StatsQueryInput(OrganizationQueryInput):
+    """Statistics of which period."""
+
+    period = Line(load_default="24h", choices=PERIODS)
+
+
+class ResultsQueryInput(Input):
+    """Which deals of a scan, by page or by cursor."""
+
+    page = fields.Integer(load_default=None, validate=validate.Range(min=1, max=_LAST_PAGE))
+    page_size = fields.Integer(load_default=50, validate=validate.Range(min=1, max=MOST))
+    cursor = Line(load_default=None, longest=2000)
+    pipeline = Line(shortest=1)
+    dealstage = Line(shortest=1)
+    owner_id = Line(shortest=1)
+
+    @validates_schema
+    def check_position(self, given: dict[str, Any], **_: Any) -> None:
+        """Refuse to choose between two positions."""
+        if given.get("page") and given.get("cursor"):
+            raise ValidationError("Give page or cursor, not both.", "cursor")
+
+
+class ExportQueryInput(Input):
+    """How the deals are written."""
+
+    format = Line(required=True, choices=("csv", "jsonl"))
