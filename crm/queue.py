@@ -7,6 +7,7 @@ at ``crm.tasks``.
 
 import asyncio
 import signal
+import threading
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, LiteralString
@@ -38,6 +39,7 @@ POLLING = timedelta(seconds=1)
 _RESTART_PAUSE = 2.0
 _LONGEST_WAIT_FOR_A_CONNECTION = 10.0
 
+_leaving = threading.Event()
 _through_session = SQLAlchemyPsycopg2Connector()
 _session_jobs = JobManager(connector=_through_session)
 app = procrastinate.App(connector=_through_session)
@@ -54,6 +56,13 @@ _FORGET_FAILED = text(
     "SELECT FROM procrastinate_events"
     " WHERE job_id = jobs.id AND at > now() - make_interval(days => :days))"
 )
+# Where there is room, what was enqueued is taken at once, and what has a time a second later.
+_NEEDED = text("""
+    SELECT EXISTS (SELECT FROM procrastinate_jobs AS jobs WHERE status = 'todo'
+        AND (scheduled_at IS NULL OR scheduled_at < now() - interval '2 seconds')
+        AND NOT EXISTS (SELECT FROM procrastinate_jobs AS others
+            WHERE others.lock = jobs.lock AND others.status = 'doing'))
+""")
 _SHORT_WAIT = text("SET LOCAL lock_timeout = '1s'")
 
 _STALLED_JOBS = text("""
@@ -128,6 +137,17 @@ def wait_for_enqueuers(task: str, key: str | int) -> None:
         log.warning("a transaction that enqueued hangs", task=task, key=key)
 
 
+def is_leaving() -> bool:
+    """Whether this worker was told to stop, so that a long job should leave the rest to others."""
+    return _leaving.is_set()
+
+
+def is_needed() -> bool:
+    """Whether jobs wait because every worker is busy, so that a long one should make way."""
+    with transaction() as session:
+        return bool(session.scalar(_NEEDED))
+
+
 def run_worker(database_url: str, *, concurrency: int, around: TaskMiddleware) -> None:
     """Work on jobs until told to stop (SIGTERM, SIGINT), then finish those that are running.
 
@@ -175,8 +195,14 @@ class _WorkerConnector(procrastinate.PsycopgConnector):
 async def _work_until_told(database_url: str, **options: Any) -> None:
     """Run Procrastinate's worker, and a new one whenever the database was lost."""
     told = asyncio.Event()
+    _leaving.clear()
+
+    def tell() -> None:
+        told.set()
+        _leaving.set()
+
     for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, told.set)
+        asyncio.get_running_loop().add_signal_handler(each, tell)
     while not told.is_set():
         connector = _WorkerConnector(database_url)
         working = asyncio.create_task(_work(connector, options))

@@ -86,6 +86,13 @@ def scan_deals(key: int) -> None:
     working.work(key)
 
 
+@app.periodic(cron="* * * * * 8,23,38,53")
+@app.task(name="sweep_scans", queueing_lock="sweep_scans")
+def sweep_scans(timestamp: int) -> None:
+    """Find scans that nobody works on although their job was lost."""
+    working.sweep()
+
+
 @app.periodic(cron="* * * * * */5")
 @app.task(name="give_back_stalled_jobs", queueing_lock="give_back_stalled_jobs")
 def give_back_stalled(timestamp: int) -> None:

@@ -19,6 +19,8 @@ class AccountDetails:
     """Of that time zone now, such as ``-05:00``."""
     ui_domain: str
     """Where people open it, such as ``app.hubspot.com``; that of EU portals differs."""
+    currency: str | None
+    """Of amounts that name no other, such as ``USD``."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def get_details(client: HubSpotClient) -> AccountDetails:
             time_zone=body.get("timeZone"),
             utc_offset=body.get("utcOffset"),
             ui_domain=body.get("uiDomain") or "app.hubspot.com",
+            currency=body.get("companyCurrency"),
         )
 
 

@@ -4,24 +4,21 @@ Source of the batch rules: HubSpot docs, error-handling and using-object-apis.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
-from crm.hubspot import associations as hubspot_associations
 from crm.hubspot.answers import (
     BatchOutcome,
     HubSpotRecord,
-    association_key,
     batch_from,
     parse_time,
     reading,
 )
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError
-from crm.hubspot.paging import list_all, next_after, parts
-from crm.objects import CONTACTS, OBJECT_TYPES, ObjectType
+from crm.hubspot.paging import parts
+from crm.objects import CONTACTS, ObjectType
 
 BATCH = 100
 """The most inputs of one batch call."""
@@ -29,8 +26,6 @@ HISTORY_BATCH = 50
 """The most inputs of a batch read with histories."""
 
 _MORE_EMAILS = "hs_additional_emails"
-_LONGEST_QUERY = 4000
-"""Characters; from which length on HubSpot answers 414 is not documented."""
 
 
 @dataclass(frozen=True)
@@ -244,65 +239,6 @@ def read_change_times(
     return times
 
 
-def iterate(
-    client: HubSpotClient,
-    object_type: ObjectType,
-    *,
-    properties: Sequence[str],
-    associations: Collection[ObjectType] = (),
-    archived: bool = False,
-    start: str = "",
-) -> Iterator[HubSpotRecord]:
-    """Every record of a type, by id; the arguments are those of ``list_pages``."""
-    return chain.from_iterable(
-        list_pages(
-            client,
-            object_type,
-            properties=properties,
-            associations=associations,
-            archived=archived,
-            start=start,
-        )
-    )
-
-
-def list_pages(
-    client: HubSpotClient,
-    object_type: ObjectType,
-    *,
-    properties: Sequence[str],
-    associations: Collection[ObjectType] = (),
-    archived: bool = False,
-    start: str = "",
-) -> Iterator[list[HubSpotRecord]]:
-    """Every record of a type, by id, 100 a request; there is no limit to their number.
-
-    Args:
-        client: of the portal.
-        object_type: whose records.
-        properties: to read.
-        associations: the types of which to read the associated ids.
-        archived: the archived records instead of the live ones.
-        start: the id to go on from, which may come again; empty for the beginning.
-    """
-    names = ",".join(properties)
-    is_long = len(names) > _LONGEST_QUERY
-    params = {
-        "limit": str(BATCH),
-        "archived": str(archived).lower(),
-        "properties": "" if is_long else names,
-        "associations": ",".join(each.name for each in associations),
-        "after": start,
-    }
-    path = client.path("objects", object_type.name)
-    for page in list_all(client, path, {name: value for name, value in params.items() if value}):
-        with reading():
-            records = [_with_associations(client, object_type, each) for each in page]
-        if is_long:
-            records = _with_properties(client, object_type, records, properties, archived)
-        yield records
-
-
 def archive(client: HubSpotClient, object_type: ObjectType, ids: Collection[str]) -> None:
     """Archive any number of records, 100 a request; HubSpot is silent of those that are gone."""
     for some in parts(list(dict.fromkeys(ids)), BATCH):
@@ -343,38 +279,6 @@ def find_contact_id(client: HubSpotClient, email: str) -> str | None:
             if email in (record.properties.get("email"), *more):
                 return record.id
     return None
-
-
-def _with_associations(
-    client: HubSpotClient, object_type: ObjectType, body: Mapping[str, Any]
-) -> HubSpotRecord:
-    """A record of a list; the list shows some hundreds of its associated ids, the rest is read."""
-    record = HubSpotRecord.from_json(body)
-    complete = dict(record.associations)
-    for name, page in (body.get("associations") or {}).items():
-        if next_after(page):
-            key = association_key(name)
-            to_type = OBJECT_TYPES[key]
-            found = hubspot_associations.read(client, object_type, to_type, [record.id])
-            complete[key] = [each.id for each in found[record.id]]
-    return replace(record, associations=complete)
-
-
-def _with_properties(
-    client: HubSpotClient,
-    object_type: ObjectType,
-    records: Sequence[HubSpotRecord],
-    properties: Sequence[str],
-    archived: bool,
-) -> list[HubSpotRecord]:
-    """The same records with properties too many for an address; without those gone meanwhile."""
-    ids = [record.id for record in records]
-    found = read_batch(client, object_type, ids, properties=properties, archived=archived).found
-    return [
-        replace(found[record.id], associations=record.associations)
-        for record in records
-        if record.id in found
-    ]
 
 
 def _outcome(

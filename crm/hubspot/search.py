@@ -97,12 +97,37 @@ def measure(client: HubSpotClient, object_type: ObjectType) -> Extent:
         return Extent(int(body["total"]), records[0].updated_at if records else None)
 
 
+@dataclass(frozen=True)
+class Count:
+    """How many live records match, and the highest of their ids."""
+
+    total: int
+    last_id: int | None
+    """None without records."""
+
+
+def count(client: HubSpotClient, object_type: ObjectType, filters: Sequence[Filter] = ()) -> Count:
+    """Count the records that match all filters, as the index shows them, with one request."""
+    asked = {
+        "filterGroups": [{"filters": [each.as_json() for each in filters]}] if filters else [],
+        "sorts": [{"propertyName": _RECORD_ID, "direction": "DESCENDING"}],
+        "properties": [_RECORD_ID],
+        "limit": 1,
+    }
+    path = client.path("objects", object_type.name, "search")
+    body = client.call("POST", path, body=asked, repeatable=True)
+    with reading():
+        ids = [int(each["id"]) for each in body["results"]]
+        return Count(int(body["total"]), ids[0] if ids else None)
+
+
 def search(
     client: HubSpotClient,
     object_type: ObjectType,
     filters: Sequence[Filter] = (),
     *,
     properties: Sequence[str] = (),
+    after: int = 0,
 ) -> Iterator[HubSpotRecord]:
     """Every record that matches all filters, each once, by id.
 
@@ -114,8 +139,9 @@ def search(
         object_type: whose records.
         filters: five at most, since HubSpot takes six.
         properties: to read; without any, HubSpot's few default ones.
+        after: the id to begin after.
     """
-    last = 0
+    last = after
     while True:
         after_last = Filter(_RECORD_ID, "GT", str(last))
         page = _find(client, object_type, [*filters, after_last], _RECORD_ID, properties)

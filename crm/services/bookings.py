@@ -95,10 +95,11 @@ WITH windows AS MATERIALIZED (
     SELECT midnight, max_calls, learnt_at, closed_until,
         CASE WHEN began_at = midnight THEN used ELSE 0 END AS used,
         CASE WHEN began_at = midnight THEN used_by_hour ELSE '{}' END AS used_by_hour,
-        extract(hour FROM now AT TIME ZONE time_zone)::text AS hour,
+        extract(hour FROM now AT TIME ZONE zone.time_zone)::text AS hour,
         date_bin('15 minutes', now, 'epoch') AS quarter
-    FROM day JOIN portals ON portals.id = portal_id,
-        LATERAL (SELECT date_trunc('day', now, time_zone) AS midnight) AS at_midnight
+    FROM day LEFT JOIN portals ON portals.id = portal_id,
+        LATERAL (SELECT coalesce(portals.time_zone, 'UTC') AS time_zone) AS zone,
+        LATERAL (SELECT date_trunc('day', now, zone.time_zone) AS midnight) AS at_midnight
 ), lived AS (
     SELECT windows.*, hold, ARRAY(
         SELECT at FROM unnest(calls) AS at WHERE at > now - hold AND at < now + :furthest

@@ -23,7 +23,7 @@ from crm.hubspot.properties import ensure_unique_property
 from crm.models import Organization, Portal
 from crm.objects import CRM_UID, OBJECT_TYPES
 from crm.services.bookings import Lane
-from crm.services.budget import PERSON, SYNC, budget_for
+from crm.services.budget import BACKFILL, PERSON, SYNC, budget_for
 from crm.services.credentials import OAuthTokens
 
 log = structlog.get_logger(__name__)
@@ -89,6 +89,35 @@ def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -
         timeouts=timeouts,
         budget=budget_for(portal_id, PERSON if someone_waits else lane),
     )
+
+
+def connect_with(token: str, hub_id: int | None = None) -> HubSpotClient:
+    """A client with somebody's own token, on the last lane of the budget of the portal it opens.
+
+    All tokens of a portal share its budget; with the mirror, where the portal is the mirror's.
+
+    Args:
+        token: that opens the portal.
+        hub_id: of the portal; None to ask HubSpot which it is, for which no budget is known.
+
+    Raises:
+        HubSpotAuthError: the token is mangled.
+    """
+    budget = None if hub_id is None else budget_for(_find_budget_id(hub_id), BACKFILL)
+    settings = _settings()
+    return HubSpotClient(
+        base_url=settings.hubspot_api_url,
+        token=token,
+        version=settings.hubspot_api_version,
+        timeouts=_FOR_A_JOB,
+        budget=budget,
+    )
+
+
+def _find_budget_id(hub_id: int) -> int:
+    with transaction() as session:
+        mirrored = session.scalar(select(Portal.id).where(Portal.hub_id == hub_id))
+    return -hub_id if mirrored is None else mirrored
 
 
 def set_up(client: HubSpotClient, portal_id: int) -> None:

@@ -41,7 +41,9 @@ class _End:
     error: Exception | None = None
 
 
-def read_ahead(pages: Iterator[list[HubSpotRecord]], start: str, until: float) -> Iterator[Batch]:
+def read_ahead(
+    pages: Iterator[Sequence[HubSpotRecord]], start: str, until: float
+) -> Iterator[Batch]:
     """The pages in batches: one by one where HubSpot is slow, up to ten where it is fast.
 
     Args:
@@ -96,7 +98,7 @@ def _read(
         ahead.put(_End(is_last=False, error=error))
 
 
-def _dated(pages: Iterator[list[HubSpotRecord]]) -> Iterator[_Page]:
+def _dated(pages: Iterator[Sequence[HubSpotRecord]]) -> Iterator[_Page]:
     asked_at, looked = read_clock(), time.monotonic()
     for page in pages:
         yield _Page(page, asked_at)

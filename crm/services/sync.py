@@ -22,11 +22,11 @@ from sqlalchemy import func, select
 
 from crm.errors import ConfigError
 from crm.extensions import transaction
-from crm.hubspot import records as hubspot_records
 from crm.hubspot import search
 from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError, HubSpotScopeError
+from crm.hubspot.lists import Selection, list_pages
 from crm.models import BACKFILL, INCREMENTAL, RECONCILE, Record, SyncRun
 from crm.objects import OBJECT_TYPES, ObjectType
 from crm.queue import enqueue_once
@@ -193,13 +193,12 @@ def _extent_here(run: SyncRun) -> tuple[datetime | None, int]:
 def _backfill(
     client: HubSpotClient, run: SyncRun, object_type: ObjectType, until: float
 ) -> Iterator[_Step]:
-    pages = hubspot_records.list_pages(
-        client,
+    selection = Selection(
         object_type,
         properties=list_mirrored(run.portal_id, object_type),
         associations=_earlier_types(object_type),
-        start=run.cursor,
     )
+    pages = list_pages(client, selection, start=run.cursor)
     for batch in read_ahead(pages, run.cursor, until):
         taken = pull.take_in(client, run.portal_id, object_type, batch.records)
         changed = taken.changed
@@ -212,13 +211,12 @@ def _backfill(
 def _reconcile(
     client: HubSpotClient, run: SyncRun, object_type: ObjectType, until: float
 ) -> Iterator[_Step]:
-    pages = hubspot_records.list_pages(
-        client,
+    selection = Selection(
         object_type,
         properties=[object_type.modified_property],
         associations=_earlier_types(object_type),
-        start=run.cursor,
     )
+    pages = list_pages(client, selection, start=run.cursor)
     after = run.cursor
     for batch in read_ahead(pages, run.cursor, until):
         ids = [each.id for each in batch.records]

@@ -17,9 +17,10 @@ from crm.hubspot.errors import (
     HubSpotScopeError,
     HubSpotUnavailableError,
 )
+from crm.hubspot.lists import iterate
 from crm.hubspot.pipelines import list_pipelines
 from crm.hubspot.properties import ensure_unique_property, list_properties
-from crm.hubspot.records import Write, get, iterate, read_batch, update, upsert
+from crm.hubspot.records import Write, get, read_batch, update, upsert
 from crm.hubspot.search import search, search_modified
 from crm.objects import CONTACTS, DEALS
 

@@ -7,8 +7,9 @@ import pytest
 from crm.hubspot import associations, owners, records
 from crm.hubspot.account import get_details, get_usage
 from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError, HubSpotUnavailableError
+from crm.hubspot.lists import iterate
 from crm.hubspot.properties import list_properties
-from crm.hubspot.records import iterate, read_batch
+from crm.hubspot.records import read_batch
 from crm.objects import COMPANIES, CONTACTS, DEALS, LINE_ITEMS
 from tests.hubspot.relay import Answer, Call
 

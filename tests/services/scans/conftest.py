@@ -2,14 +2,21 @@
 
 import base64
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import text
 
 from crm.extensions import transaction
+from crm.sandbox import DEFAULT_TOKEN, SandboxServer
+from crm.services.scans.starting import ScanConfig, start_scan
+from tests.sandbox.client import HubSpot
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+HUB_ID = 8_203_194
+TYPE_IDS = {"contacts": 3, "companies": 341, "line_items": 19}
+"""From a deal."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +29,65 @@ def organization_id(app: Flask) -> int:
     """The default organization."""
     with transaction() as session:
         return int(session.execute(text("SELECT id FROM organizations")).scalar_one())
+
+
+@pytest.fixture
+def begin(organization_id: int, sandbox: SandboxServer) -> Callable[..., None]:
+    """Start a scan called "scan", with fields of its config."""
+
+    def do(*, token: str = DEFAULT_TOKEN, **config: Any) -> None:
+        start_scan(organization_id, "scan", token, ScanConfig(**config))
+
+    return do
+
+
+@pytest.fixture
+def scan(begin: Callable[..., None], run_jobs: Callable[[], None]) -> Callable[..., dict[str, Any]]:
+    """Start a scan and work on it as long as a job is due; returns its row."""
+
+    def do(**options: Any) -> dict[str, Any]:
+        begin(**options)
+        run_jobs()
+        return status()
+
+    return do
+
+
+@pytest.fixture
+def create(hubspot: HubSpot) -> Callable[..., list[str]]:
+    """Create records in batches; returns their ids in the order of their inputs."""
+    numbers = iter(range(10_000_000))
+
+    def do(object_type: str, count: int, **properties: str) -> list[str]:
+        made = []
+        for first in range(0, count, 100):
+            inputs = [
+                {"properties": named(object_type, next(numbers)) | properties}
+                for _ in range(min(100, count - first))
+            ]
+            made += hubspot.batch(object_type, "create", *inputs).json()["results"]
+        return sorted((each["id"] for each in made), key=int)
+
+    return do
+
+
+def named(object_type: str, number: int) -> dict[str, str]:
+    """The properties that a new record needs."""
+    if object_type == "contacts":
+        return {"email": f"person{number}@example.com"}
+    if object_type == "deals":
+        return {"dealname": f"Deal {number}", "dealstage": "qualifiedtobuy"}
+    return {"name": f"{object_type} {number}"}
+
+
+def status() -> dict[str, Any]:
+    """The scan's row."""
+    with transaction() as session:
+        return dict(session.execute(text("SELECT * FROM scans")).mappings().one())
+
+
+def results() -> dict[str, dict[str, Any]]:
+    """The deals that are stored, by their ids."""
+    with transaction() as session:
+        rows = session.execute(text("SELECT * FROM scan_deals")).mappings()
+        return {str(row["deal_id"]): dict(row) for row in rows}
