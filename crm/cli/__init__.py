@@ -5,12 +5,13 @@ from flask import Flask
 from crm.cli.accounts import keys, organizations, tokens, users
 from crm.cli.hubspot import hubspot
 from crm.cli.operations import check_health, worker
+from crm.cli.scan import scan
 from crm.cli.sync import sync
 from crm.cli.webhooks import webhooks
 
 
 def register_commands(app: Flask) -> None:
     """Give the app its commands."""
-    groups = (users, organizations, keys, tokens, hubspot, webhooks, sync)
+    groups = (users, organizations, keys, tokens, hubspot, webhooks, sync, scan)
     for command in (*groups, worker, check_health):
         app.cli.add_command(command)

@@ -330,6 +330,7 @@ def test_an_export_keeps_no_transaction_open(app, monkeypatch):
     monkeypatch.setattr(results, "_PIECE", 3)
     make_scan(deals=7)
     scan = results.get_completed(accounts.get_organization_id("Default"), "nightly")
+    db.session.remove()
     pieces = exporting.export(scan, "jsonl")
     next(pieces)
 

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import json
 
 import pytest
 from sqlalchemy import text
@@ -9,6 +10,7 @@ from sqlalchemy import text
 from crm.extensions import transaction
 from crm.services import accounts
 from crm.services.scans.starting import ScanConfig
+from tests.sandbox.client import HubSpot
 
 from .scan_rows import make_scan
 
@@ -54,8 +56,8 @@ def start(client, key):
 
 @pytest.fixture
 def get(client, key):
-    def do(path, headers=key, **query):
-        return client.get(f"/api/v1/{path}", query_string=query, headers=headers)
+    def do(path, headers=key, buffered=False, **query):
+        return client.get(f"/api/v1/{path}", query_string=query, headers=headers, buffered=buffered)
 
     return do
 
@@ -225,6 +227,43 @@ def test_nobody_starts_a_scan_for_another_organization(start, name):
     answer = start(organizationId=name)
 
     assert (answer.status_code, answer.json["error_code"]) == (403, "FORBIDDEN")
+
+
+def test_a_scan_of_the_sandbox_is_read_from_its_start_to_its_results(start, get, run_jobs, sandbox):
+    hubspot = HubSpot(sandbox.url)
+    contact = hubspot.create("contacts", email="ada@example.com")["id"]
+    deals = [
+        hubspot.create("deals", dealname=f"Deal {number}", dealstage="closedwon", amount="1000")
+        for number in range(5)
+    ]
+    pair = f"deals/{deals[0]['id']}/associations/default/contacts/{contact}"
+    assert hubspot.put(f"/crm/v4/objects/{pair}").ok
+    auth = {"hubspot_access_token": "pat-na1-sandbox"}
+    assert start(auth=auth, includeAssociations=True).status_code == 202
+
+    run_jobs()
+
+    status = get("scan/status/nightly").json
+    assert status["status"] == "completed", status
+    assert status["progress"]["total_items"] == status["results"]["deals_extracted"] == 5
+    assert status["results"]["with_associations"] == 1
+    found = get("scan/results/nightly").json["deals"]
+    assert [each["deal_id"] for each in found] == [each["id"] for each in deals]
+    assert found[0]["associations"]["contacts"] == [{"id": contact, "type": "deal_to_contact"}]
+    assert (found[0]["amount"], found[0]["deal_stage_label"]) == (1000.0, "Closed Won")
+    export = get("scan/results/nightly/export", format="jsonl", buffered=True)
+    assert [json.loads(line) for line in export.text.splitlines()] == found
+
+
+def test_a_token_that_hubspot_refuses_fails_the_scan(start, get, run_jobs):
+    start()
+
+    run_jobs()
+
+    status = get("scan/status/nightly").json
+    assert status["status"] == "failed"
+    assert status["error_message"]
+    assert get("stats").json["error_analysis"]["authentication_failures"] == 1
 
 
 def test_the_token_of_a_scan_is_told_to_nobody(start, get, capfd):

@@ -34,7 +34,7 @@ class CancelledSchema(Schema):
 
 
 class ProgressSchema(Schema):
-    """How far a scan has got."""
+    """How far a scan has got; archived deals are counted as they come."""
 
     total_items = _null(fields.Integer)
     processed_items = fields.Integer(required=True)

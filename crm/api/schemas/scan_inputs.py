@@ -9,7 +9,7 @@ from crm.api.schemas.inputs import Input, Line, MomentText, parser_saying
 from crm.errors import InvalidInputError
 from crm.services.scans.results import MOST
 from crm.services.scans.starting import ASSOCIATED, LARGEST_BATCH, ScanConfig
-from crm.services.scans.states import STATUSES
+from crm.services.scans.states import SCAN_ID, STATUSES
 from crm.services.scans.statistics import PERIODS
 
 SCAN_TYPE = "hubspot_deals"
@@ -20,9 +20,9 @@ ScanParser = parser_saying(INVALID)
 
 _USUAL_ASSOCIATIONS = ["contacts", "companies", "line_items"]
 _MOST_PROPERTIES = 250
+_LONGEST_ID = 255
 _LAST_PAGE = 1_000_000_000
 
-_SCAN_ID = re.compile(r"[A-Za-z0-9_-]+\Z")
 _NAME = re.compile(r"[a-z0-9_]{1,255}\Z")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -30,17 +30,13 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 class ScanId(fields.String):
     """What a caller calls a scan."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        """Allow what can stand in a path as it is."""
-        super().__init__(
-            validate=[
-                validate.Length(max=255),
-                validate.Regexp(
-                    _SCAN_ID, error="Must be alphanumeric with hyphens/underscores only"
-                ),
-            ],
-            **kwargs,
-        )
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        scan_id = super()._deserialize(value, attr, data, **kwargs)
+        if len(scan_id) > _LONGEST_ID:
+            raise ValidationError(f"Must have at most {_LONGEST_ID} characters.")
+        if not SCAN_ID.fullmatch(scan_id):
+            raise ValidationError("Must be alphanumeric with hyphens/underscores only")
+        return scan_id
 
 
 class Flag(fields.Boolean):

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -49,9 +49,14 @@ def _csv(scan: ScanState) -> Iterator[bytes]:
 def _row(deal: Mapping[str, Any], types: list[str], properties: list[str]) -> list[Any]:
     return [
         *(deal[name] for name in COLUMNS),
-        *(";".join(each["id"] for each in deal["associations"].get(name, ())) for name in types),
+        *(";".join(_ids(deal["associations"].get(name, ()))) for name in types),
         *(deal["properties"].get(name) for name in properties),
     ]
+
+
+def _ids(associated: Iterable[Mapping[str, str]]) -> Iterable[str]:
+    # A pair with several labels stands there once for each.
+    return dict.fromkeys(each["id"] for each in associated)
 
 
 def _lines(rows: Any) -> bytes:

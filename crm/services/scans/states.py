@@ -1,5 +1,6 @@
 """What has become of scans: state, progress and outcome, of one or as a list."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
@@ -12,6 +13,8 @@ from crm.extensions import db, read
 
 STATUSES = ("pending", "running", "completed", "failed", "cancelled")
 _UNFINISHED = ("pending", "running")
+SCAN_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
+"""What a caller may call a scan."""
 
 TIME = '\'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\''
 """How ``to_char`` writes a time of UTC as all answers do."""
