@@ -91,6 +91,15 @@ def test_a_key_has_a_limit_of_its_own(make_app, make_key):
     assert client.get("/contacts", headers=headers).status_code == 200
 
 
+def test_two_keys_of_one_organization_have_limits_of_their_own(make_app, make_key):
+    one, other = make_key(), make_key()
+    client = make_app(RATE_LIMIT="3 per 1 minute").test_client()
+
+    statuses = [client.get("/contacts", headers=key).status_code for key in [one] * 4 + [other]]
+
+    assert statuses == [200, 200, 200, 429, 200]
+
+
 def test_tokens_that_prove_nothing_share_their_addresss_limit(make_app):
     client = make_app(RATE_LIMIT="3 per 1 minute").test_client()
     statuses = [

@@ -1,13 +1,19 @@
 """GET /metrics: what Prometheus is told, and who may ask."""
 
+import os
 import re
+import sys
+import tempfile
+from contextlib import suppress
 
+import psutil
 import pytest
+import requests
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from tests.conftest import free_port, registration
+from tests.conftest import free_port, registration, wait_until
 
 TOKEN = "m" * 32
 PRODUCTION = {"FLASK_ENV": "production"}
@@ -16,8 +22,12 @@ PRODUCTION = {"FLASK_ENV": "production"}
 def told(client, **headers):
     answer = client.get("/metrics", headers=headers)
     assert answer.status_code == 200
-    # Figures by name and the labels' values, in the order of the labels' names.
-    families = text_string_to_metric_families(answer.text)
+    return figures_in(answer.text)
+
+
+def figures_in(page):
+    """Figures by name and the labels' values, in the order of the labels' names."""
+    families = text_string_to_metric_families(page)
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in families
@@ -149,3 +159,52 @@ def test_the_answer_is_prometheuss_text(client):
     content_type = client.get("/metrics").content_type
 
     assert re.fullmatch(r"text/plain; version=0\.0\.4; charset=utf-8", content_type)
+
+
+@pytest.fixture
+def gunicorn(make_settings):
+    """The service with two processes; yields its address and gunicorn's own process."""
+    settings, port = make_settings(), free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PORT": str(port),
+        "DATABASE_URL": settings.database_url,
+        "SECRET_KEY": settings.secret_key,
+        "JWT_SECRET_KEY": settings.jwt_secret_key,
+        "LOG_LEVEL": "ERROR",
+        "WEB_CONCURRENCY": "2",
+        "DATA_DIR": tempfile.gettempdir(),
+    }
+    command = ["-m", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"]
+    process = psutil.Popen([sys.executable, *command], env=environment)
+    url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: answers(url) and len(process.children()) == 2)
+    yield url, process
+    process.terminate()
+    process.wait()
+
+
+def answers(url):
+    with suppress(requests.ConnectionError):
+        return requests.get(f"{url}/health", timeout=2).ok
+
+
+def test_every_process_tells_what_all_have_counted_and_none_is_forgotten(gunicorn):
+    url, process = gunicorn
+
+    def count():
+        pages = {requests.get(f"{url}/metrics", timeout=5).text for _ in range(8)}
+        key = ("crm_requests_total", "GET", "(none)", "404")
+        return {figures_in(page).get(key, 0) for page in pages}
+
+    for _ in range(40):
+        requests.get(f"{url}/nowhere", timeout=5)
+    before = count()
+    children = process.children()
+    children[0].terminate()
+    wait_until(lambda: set(process.children()) != set(children) and len(process.children()) == 2)
+    wait_until(lambda: answers(url))
+    requests.get(f"{url}/nowhere", timeout=5)
+
+    assert before == {40}
+    assert count() == {41}
