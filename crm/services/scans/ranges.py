@@ -101,7 +101,10 @@ class Plan:
             piece.is_read = after is None
             if self.may_split:
                 self._check(piece, ids, after)
-                piece.is_read = after is None or _reaches(piece, ids, after)
+                # Whether a cursor names the last id of its page or the next one: what is at the
+                # boundary comes with one of the two ranges, or with both.
+                is_beyond = piece.until is not None and int(after or 0) >= piece.until
+                piece.is_read = after is None or is_beyond
             piece.after = piece.after if after is None else after
             self._changed.notify_all()
             return piece.is_read
@@ -161,13 +164,6 @@ class Plan:
         if not is_ordered or reached < max([begin, *ids[-1:]]):
             raise CursorError
         piece.ids_a_page = max(reached - (begin or min(ids, default=begin)), 1)
-
-
-def _reaches(piece: Range, ids: Sequence[int], after: str) -> bool:
-    """Whether the page ends at the range's end; a cursor may name the last id or the next one."""
-    return piece.until is not None and (
-        int(after) > piece.until or max(ids, default=0) >= piece.until
-    )
 
 
 def _as_id(cursor: str) -> int:

@@ -9,19 +9,21 @@ from flask import Flask
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.sandbox import DEFAULT_TOKEN, SandboxServer
+from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
 from crm.services.scans.starting import ScanConfig, start_scan
 from tests.sandbox.client import HubSpot
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
-HUB_ID = 8_203_194
 TYPE_IDS = {"contacts": 3, "companies": 341, "line_items": 19}
 """From a deal."""
 
 
 @pytest.fixture(autouse=True)
-def _encryption(change_settings: Callable[..., None]) -> None:
+def _ready(change_settings: Callable[..., None]) -> None:
+    """There is a key, and the sandbox's portal is the mirror's, which may call often."""
     change_settings(encryption_keys=KEY)
+    with transaction() as session:
+        session.execute(text("UPDATE portals SET hub_id = :id"), {"id": DEFAULT_PORTAL_ID})
 
 
 @pytest.fixture
