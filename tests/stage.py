@@ -75,6 +75,7 @@ class Stage:
             **self._credentials,
             "RATE_LIMIT": "100000000 per 1 minute",
             "RATE_LIMIT_SIGN_IN": "100000000 per 1 minute",
+            "RATE_LIMIT_RESULTS": "100000000000 per 1 minute",
             "LOG_LEVEL": "WARNING",
             "WEB_CONCURRENCY": "1",
         }

@@ -9,7 +9,7 @@ from flask import Response, request
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, current_caller, guarded
 from crm.api.limits import ResultsAllowance, stream_response
-from crm.api.schemas.inputs import Input, saying
+from crm.api.schemas.inputs import saying
 from crm.api.schemas.scan_answers import (
     CancelledSchema,
     ScanListSchema,
@@ -29,7 +29,7 @@ from crm.api.schemas.scan_inputs import (
     ScanParser,
     StartInput,
     StatsQueryInput,
-    check_scan_id,
+    check_path,
     config_of,
 )
 from crm.errors import ForbiddenError
@@ -77,22 +77,20 @@ def start(given: dict[str, Any]) -> dict[str, str]:
 
 @bp.get("/scan/status/<scan_id>")
 @guarded(Guard.ADMIN)
-@bp.arguments(Input(), location="query")
 @bp.response(200, ScanStatusSchema)
-def get_status(_given: dict[str, Any], scan_id: str) -> Response:
+def get_status(scan_id: str) -> Response:
     """How far a scan has got, and what it brought; ``not_found`` for one that is not there."""
-    check_scan_id(scan_id)
+    check_path(scan_id, request.args)
     return _json(status_as(states.find_scan(current_caller().organization_id, scan_id)))
 
 
 @bp.post("/scan/cancel/<scan_id>")
 @guarded(Guard.ADMIN)
-@bp.arguments(Input(), location="query")
 @bp.response(200, CancelledSchema)
 @bp.alt_response(404, "NOT_FOUND")
-def cancel(_given: dict[str, Any], scan_id: str) -> dict[str, Any]:
+def cancel(scan_id: str) -> dict[str, Any]:
     """End a scan; nothing is added to its results any more."""
-    check_scan_id(scan_id)
+    check_path(scan_id, request.args)
     cancelled = starting.cancel_scan(current_caller().organization_id, scan_id)
     return {
         "message": "Extraction cancelled successfully",
@@ -113,7 +111,7 @@ def get_results(given: dict[str, Any], scan_id: str) -> Response:
     By number, or by the ``next_cursor`` of the page before, which is as fast far down as at the
     beginning.
     """
-    check_scan_id(scan_id)
+    check_path(scan_id, {})
     allowance = ResultsAllowance(current_caller().organization_id)
     allowance.check()
     scan = results.get_completed(current_caller().organization_id, scan_id)
@@ -145,7 +143,7 @@ def export_results(given: dict[str, str], scan_id: str) -> Response:
     It comes no faster than results may be read. In CSV, a text that a spreadsheet would take for a
     formula has an apostrophe in front.
     """
-    check_scan_id(scan_id)
+    check_path(scan_id, {})
     allowance = ResultsAllowance(current_caller().organization_id)
     allowance.check()
     scan = results.get_completed(current_caller().organization_id, scan_id)
@@ -162,17 +160,16 @@ def export_results(given: dict[str, str], scan_id: str) -> Response:
 
 @bp.get("/scan/events/<scan_id>")
 @guarded(Guard.ADMIN)
-@bp.arguments(Input(), location="query")
 @bp.response(200, content_type="text/event-stream", description="Server-sent events")
 @bp.alt_response(204, success=True, description="The end was told already; come no more")
 @bp.alt_response(404, "NOT_FOUND")
-def watch(_given: dict[str, Any], scan_id: str) -> Response:
+def watch(scan_id: str) -> Response:
     """Watch a scan run: ``progress`` whenever its status changes, and ``end`` with the last one.
 
     The data of each is what ``/scan/status`` answers. A stream lasts a minute at most; browsers
     come again by themselves.
     """
-    check_scan_id(scan_id)
+    check_path(scan_id, request.args)
     if request.headers.get("Last-Event-ID") == _END:
         # A browser's EventSource comes again after every end, unless it is told this.
         return Response(status=204)

@@ -3,7 +3,16 @@
 import argparse
 import sys
 
-from tests.bench import budget, contacts, mirror, registrations, sandbox, upserts, webhooks
+from tests.bench import (
+    budget,
+    contacts,
+    mirror,
+    registrations,
+    sandbox,
+    scan_reads,
+    upserts,
+    webhooks,
+)
 from tests.stage import stage
 
 MEASUREMENTS = {
@@ -15,6 +24,7 @@ MEASUREMENTS = {
     "budget": budget.measure,
     "webhooks": webhooks.measure,
     "mirror": mirror.measure,
+    "scan_reads": scan_reads.measure,
 }
 
 

@@ -1,6 +1,7 @@
 """Deal extractions: what is asked for."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
@@ -32,10 +33,8 @@ class ScanId(fields.String):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
         scan_id = super()._deserialize(value, attr, data, **kwargs)
-        if len(scan_id) > _LONGEST_ID:
-            raise ValidationError(f"Must have at most {_LONGEST_ID} characters.")
-        if not SCAN_ID.fullmatch(scan_id):
-            raise ValidationError("Must be alphanumeric with hyphens/underscores only")
+        if sentence := _find_problem(scan_id):
+            raise ValidationError(sentence)
         return scan_id
 
 
@@ -141,16 +140,27 @@ class StartInput(Input):
     config = fields.Nested(ConfigInput, required=True)
 
 
-def check_scan_id(scan_id: str) -> None:
-    """Refuse what no scan can be called.
+def check_path(scan_id: str, query: Mapping[str, str]) -> None:
+    """Refuse what no scan can be called, and a query where none is known.
+
+    By itself, because a status is asked for so often that a schema would be most of its cost.
 
     Raises:
-        InvalidInputError: it is too long, or not made of letters, digits, hyphens and underscores.
+        InvalidInputError: names what is wrong.
     """
-    try:
-        ScanId().deserialize(scan_id)
-    except ValidationError as error:
-        raise InvalidInputError(INVALID, errors={"scan_id": str(error.messages[0])}) from error
+    errors = dict.fromkeys(query, "Unknown field.")
+    if sentence := _find_problem(scan_id):
+        errors["scan_id"] = sentence
+    if errors:
+        raise InvalidInputError(INVALID, errors=errors)
+
+
+def _find_problem(scan_id: str) -> str | None:
+    if len(scan_id) > _LONGEST_ID:
+        return f"Must have at most {_LONGEST_ID} characters."
+    if not SCAN_ID.fullmatch(scan_id):
+        return "Must be alphanumeric with hyphens/underscores only"
+    return None
 
 
 def config_of(given: dict[str, Any]) -> ScanConfig:
