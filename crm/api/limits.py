@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from threading import BoundedSemaphore
 from typing import Any
@@ -11,6 +12,7 @@ from flask_limiter import RequestLimit
 from flask_limiter.util import get_remote_address
 from limits import parse
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 from werkzeug.exceptions import TooManyRequests
 
@@ -19,6 +21,9 @@ from crm.extensions import limiter
 
 STREAMS = 4
 """Answers that take long, of one process: the half of its threads stays free for all others."""
+
+_PAUSE = 0.2
+"""Seconds until an export looks again whether it may go on."""
 
 # A delivery that is turned away comes back later and, after ten times, never again.
 limiter.request_filter(is_signed_by_hubspot)
@@ -66,7 +71,10 @@ def _sign_in_rate() -> str:
 
 
 class ResultsAllowance:
-    """What an organization may be given of scans' results within a while."""
+    """What an organization may be given of scans' results within a while.
+
+    As with requests, a Redis that is down keeps nobody from anything.
+    """
 
     def __init__(self, organization_id: int) -> None:
         self._rate = parse(current_app.extensions["crm_settings"].rate_limit_results)
@@ -78,7 +86,7 @@ class ResultsAllowance:
         Raises:
             TooManyRequests: ``X-RateLimit`` headers and ``Retry-After`` say for how long.
         """
-        if not limiter.limiter.test(self._rate, *self._key):
+        if self._is_used_up():
             # For the headers of the answer, instead of the limit of requests.
             limiter.context.view_rate_limit = RequestLimit(
                 limiter, self._rate, [*self._key], True, True
@@ -87,27 +95,32 @@ class ResultsAllowance:
 
     def count(self, size: int) -> None:
         """Note that so many bytes were given."""
-        limiter.limiter.hit(self._rate, *self._key, cost=size)
+        with suppress(RedisError):
+            limiter.limiter.hit(self._rate, *self._key, cost=size)
 
     def headers(self) -> dict[str, str]:
         """What is left, beside what is left of requests."""
-        reset_at, left = limiter.limiter.get_window_stats(self._rate, *self._key)
-        return {
-            "X-RateLimit-Bytes-Limit": str(self._rate.amount),
-            "X-RateLimit-Bytes-Remaining": str(left),
-            "X-RateLimit-Bytes-Reset": str(int(reset_at)),
-        }
+        with suppress(RedisError):
+            reset_at, left = limiter.limiter.get_window_stats(self._rate, *self._key)
+            return {
+                "X-RateLimit-Bytes-Limit": str(self._rate.amount),
+                "X-RateLimit-Bytes-Remaining": str(left),
+                "X-RateLimit-Bytes-Reset": str(int(reset_at)),
+            }
+        return {}
 
-    def pace(
-        self, pieces: Iterable[bytes], pause: Callable[[float], None] = time.sleep
-    ) -> Iterator[bytes]:
+    def pace(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """The same pieces, each as soon as it may be given."""
         for piece in pieces:
-            while not limiter.limiter.test(self._rate, *self._key):
-                reset_at, _ = limiter.limiter.get_window_stats(self._rate, *self._key)
-                pause(max(reset_at - time.time(), 0.1))
+            while self._is_used_up():
+                time.sleep(_PAUSE)
             self.count(len(piece))
             yield piece
+
+    def _is_used_up(self) -> bool:
+        with suppress(RedisError):
+            return not limiter.limiter.test(self._rate, *self._key)
+        return False
 
 
 _streams = BoundedSemaphore(STREAMS)

@@ -38,7 +38,6 @@ from crm.services.scans.results import FILTERS
 from crm.services.scans.states import ScanState
 
 _RETRY_MS = 3000
-_END = "end"
 
 
 class _Blueprint(APIBlueprint):
@@ -170,11 +169,11 @@ def watch(scan_id: str) -> Response:
     come again by themselves.
     """
     check_path(scan_id, request.args)
-    if request.headers.get("Last-Event-ID") == _END:
-        # A browser's EventSource comes again after every end, unless it is told this.
-        return Response(status=204)
     found = watching.watch(current_caller().organization_id, scan_id)
     first = next(found)
+    if first and request.headers.get("Last-Event-ID") == first.job_id:
+        # A browser's EventSource comes again after every end, unless it is told this.
+        return Response(status=204)
     return stream_response(
         _events(first, found),
         content_type="text/event-stream; charset=utf-8",
@@ -235,7 +234,7 @@ def _event(scan: ScanState | None) -> bytes:
         return b": still here\n\n"
     data = orjson.dumps(status_as(scan))
     if scan.has_ended:
-        return b"event: end\nid: %b\ndata: %b\n\n" % (_END.encode(), data)
+        return b"event: end\nid: %b\ndata: %b\n\n" % (scan.job_id.encode(), data)
     return b"event: progress\ndata: %b\n\n" % data
 
 

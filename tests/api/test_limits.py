@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from crm.api.limits import ResultsAllowance
 from tests.conftest import _answers, _packaged_redis, free_port, wait_until
 
 from .conftest import sign_in
@@ -143,6 +144,18 @@ def test_redis_going_away_neither_stops_nor_slows_the_service(make_app, mortal_r
 
     assert statuses == [400, 400, 400, 429]
     assert time.monotonic() - began < 4
+
+
+def test_redis_going_away_does_not_stop_an_export(make_app, mortal_redis):
+    process, url = mortal_redis
+    app = make_app(REDIS_URL=url)
+    with app.test_request_context():
+        pieces = ResultsAllowance(1).pace(iter([b"one", b"two", b"three"]))
+        next(pieces)
+        process.kill()
+        process.wait()
+
+        assert list(pieces) == [b"two", b"three"]
 
 
 def test_a_redis_that_hangs_neither_stops_nor_slows_the_service(make_app, mortal_redis):

@@ -114,16 +114,20 @@ def test_the_end_is_an_event_with_the_status(client, key):
     assert answer.content_type == "text/event-stream; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.text.startswith("retry: 3000\n\n")
-    assert (event, event_id) == ("end", "end")
+    assert (event, event_id) == ("end", data["id"])
     assert data == client.get("/api/v1/scan/status/nightly", headers=key).json
 
 
 def test_a_browser_that_comes_again_after_the_end_is_told_to_stop(client, key):
     make_scan(deals=3)
+    [(_, event_id, _)] = events_in(client.get(EVENTS, headers=key, buffered=True))
 
-    answer = client.get(EVENTS, headers={**key, "Last-Event-ID": "end"})
+    again = client.get(EVENTS, headers={**key, "Last-Event-ID": event_id}, buffered=True)
+    change(job_id="job_of_the_next_scan")
+    of_the_next = client.get(EVENTS, headers={**key, "Last-Event-ID": event_id}, buffered=True)
 
-    assert (answer.status_code, answer.data) == (204, b"")
+    assert (again.status_code, again.data) == (204, b"")
+    assert of_the_next.status_code == 200
 
 
 def test_progress_is_an_event(client, key, monkeypatch):
