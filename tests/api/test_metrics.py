@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import tempfile
 from contextlib import suppress
 
 import psutil
@@ -162,7 +161,7 @@ def test_the_answer_is_prometheuss_text(client):
 
 
 @pytest.fixture
-def gunicorn(make_settings):
+def gunicorn(make_settings, tmp_path):
     """The service with two processes; yields its address and gunicorn's own process."""
     settings, port = make_settings(), free_port()
     environment = {
@@ -173,15 +172,19 @@ def gunicorn(make_settings):
         "JWT_SECRET_KEY": settings.jwt_secret_key,
         "LOG_LEVEL": "ERROR",
         "WEB_CONCURRENCY": "2",
-        "DATA_DIR": tempfile.gettempdir(),
+        "DATA_DIR": str(tmp_path),
+        "TMPDIR": str(tmp_path),
     }
     command = ["-m", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"]
     process = psutil.Popen([sys.executable, *command], env=environment)
     url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: answers(url) and len(process.children()) == 2)
-    yield url, process
-    process.terminate()
-    process.wait()
+    try:
+        wait_until(lambda: answers(url) and len(process.children()) == 2, seconds=60)
+        yield url, process
+    finally:
+        process.terminate()
+        process.wait()
+    assert list(tmp_path.glob("crm-metrics-*")) == []
 
 
 def answers(url):
@@ -189,7 +192,7 @@ def answers(url):
         return requests.get(f"{url}/health", timeout=2).ok
 
 
-def test_every_process_tells_what_all_have_counted_and_none_is_forgotten(gunicorn):
+def test_every_process_tells_what_all_have_counted_and_none_is_forgotten(gunicorn, tmp_path):
     url, process = gunicorn
 
     def count():
@@ -208,3 +211,5 @@ def test_every_process_tells_what_all_have_counted_and_none_is_forgotten(gunicor
 
     assert before == {40}
     assert count() == {41}
+    # A new process goes on in the file of the one before, so that they become no more.
+    assert len(list(tmp_path.glob("crm-metrics-*/counter_*.db"))) == 2
