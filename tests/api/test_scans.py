@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.services import accounts
+from crm.services.scans import states
 from crm.services.scans.starting import ScanConfig
 from tests.sandbox.client import HubSpot
 
@@ -311,6 +312,23 @@ def test_the_status_of_a_running_scan_tells_how_far_it_is(get, organization_id):
         },
         "config": {"properties": ["dealname"], "includeAssociations": False, "batchSize": 50},
     }
+
+
+def test_a_rate_is_100_percent_only_if_nothing_failed():
+    rates = [states.percentage(*each) for each in ((99_999, 100_000), (1, 1), (399, 400), (0, 0))]
+
+    assert rates == ["99.99%", "100.00%", "99.75%", "0.00%"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        *((0, "1 second"), (1.4, "1 second"), (45, "45 seconds"), (60, "1 minute")),
+        *((170, "3 minutes"), (3600, "1 hour"), (2.6 * 3600, "3 hours")),
+    ],
+)
+def test_a_time_is_told_as_people_say_it(seconds, words):
+    assert states.in_words(seconds) == words
 
 
 def test_the_status_of_a_completed_scan_tells_what_it_brought(get):
