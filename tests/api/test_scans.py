@@ -349,6 +349,22 @@ def test_the_status_of_a_completed_scan_tells_what_it_brought(get):
     assert body["config"]["includeAssociations"] is True
 
 
+def test_a_portal_without_deals_was_read_without_a_fault(get):
+    make_scan("nightly", deals=0)
+    make_scan("pending", status="pending", total_items=None)
+
+    completed, pending = (get(f"scan/status/{name}").json for name in ("nightly", "pending"))
+
+    assert completed["progress"]["success_rate"] == "100.00%"
+    assert (completed["progress"]["current_batch"], completed["progress"]["total_batches"]) == (
+        0,
+        0,
+    )
+    assert pending["progress"]["success_rate"] == "0.00%"
+    assert pending["progress"]["total_batches"] is None
+    assert pending["started_at"] is None
+
+
 def test_the_status_of_a_failed_scan_tells_why(get):
     make_scan("nightly", status="failed", error_message="The token is expired")
 

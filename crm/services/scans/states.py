@@ -87,6 +87,8 @@ class ScanState:
     @property
     def success_rate(self) -> str:
         """Of the deals looked at, those that are stored: ``99.75%``."""
+        if self.status == "completed" and not self.looked_at:
+            return "100.00%"  # A portal without deals was read without a fault.
         return percentage(self.processed_items, self.looked_at)
 
     @property
