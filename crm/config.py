@@ -124,6 +124,7 @@ class Settings:
             )
         ),
     )
+    scan_retention_days: int = _setting(30, parsers.Integer(validate=Range(min=1, max=3650)))
     registration: str = _setting("open", parsers.String(validate=OneOf(("open", "closed"))))
     contacts_visible_to_users: str = _setting("all", parsers.String(validate=OneOf(("all", "own"))))
     dev_tokens: bool = _setting(False, parsers.Boolean())

@@ -18,7 +18,7 @@ from crm.services import (
     sign_ins,
     sync,
 )
-from crm.services.scans import starting, working
+from crm.services.scans import purging, starting, working
 
 
 @app.task(name=push.TASK)
@@ -124,11 +124,12 @@ def ask_hubspot(timestamp: int) -> None:
 @app.periodic(cron="17 3 * * * 0")
 @app.task(name="forget_the_old", queueing_lock="forget_the_old")
 def forget_the_old(timestamp: int) -> None:
-    """Delete what nobody needs any more: ended sign-ins, old events and runs, failed jobs."""
+    """Delete what nobody needs any more: ended sign-ins, old events, runs, scans, failed jobs."""
     everything = (
         sign_ins.forget_ended,
         inbox.forget_processed,
         runs.forget_old,
+        purging.forget_old,
         forget_failed_jobs,
     )
     for forget in everything:

@@ -111,10 +111,10 @@ class Stage:
         port = str(free_port())
         return self._serve_here([*BARE_PAGE, str(body), path, port], port)
 
-    def start_worker(self, database: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, database: str, **changes: str) -> subprocess.Popen[bytes]:
         """Start a worker on this database; it ends with the stage, or before."""
         command = [sys.executable, "-m", "flask", "--app", "crm", "worker"]
-        return self._start(command, self.environment(database))
+        return self._start(command, {**self.environment(database), **changes})
 
     def _serve_here(self, command: list[str], port: str) -> str:
         self._start(command, os.environ)

@@ -10,6 +10,7 @@ from tests.bench import (
     registrations,
     sandbox,
     scan_reads,
+    scans,
     upserts,
     webhooks,
 )
@@ -25,6 +26,7 @@ MEASUREMENTS = {
     "webhooks": webhooks.measure,
     "mirror": mirror.measure,
     "scan_reads": scan_reads.measure,
+    "scans": scans.measure,
 }
 
 

@@ -1,7 +1,7 @@
 """Scans of the sandbox's portal."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -69,6 +69,22 @@ def create(hubspot: HubSpot) -> Callable[..., list[str]]:
             ]
             made += hubspot.batch(object_type, "create", *inputs).json()["results"]
         return sorted((each["id"] for each in made), key=int)
+
+    return do
+
+
+@pytest.fixture
+def associate(hubspot: HubSpot) -> Callable[..., None]:
+    """Associate a deal with records of a type."""
+
+    def do(deal_id: str, object_type: str, ids: Sequence[str]) -> None:
+        kind = {
+            "associationCategory": "HUBSPOT_DEFINED",
+            "associationTypeId": TYPE_IDS[object_type],
+        }
+        inputs = [{"from": {"id": deal_id}, "to": {"id": each}, "types": [kind]} for each in ids]
+        path = f"/crm/associations/2026-09/deals/{object_type}/batch/create"
+        assert hubspot.post(path, {"inputs": inputs}).status_code == 201
 
     return do
 

@@ -9,27 +9,11 @@ from crm.extensions import transaction
 from crm.sandbox import DEFAULT_PORTAL_ID
 from crm.sandbox.access import Access
 from crm.services.scans import working
-from tests.services.scans.conftest import TYPE_IDS, results
+from tests.services.scans.conftest import results
 
 LIST = r"GET /crm/objects/2026-09/deals\?"
 SEARCH = "POST /crm/objects/2026-09/deals/search"
 NAMES = ("contacts", "companies", "line_items")
-
-
-@pytest.fixture
-def associate(hubspot):
-    """Associate a deal with records of a type."""
-
-    def do(deal_id, object_type, ids):
-        kind = {
-            "associationCategory": "HUBSPOT_DEFINED",
-            "associationTypeId": TYPE_IDS[object_type],
-        }
-        inputs = [{"from": {"id": deal_id}, "to": {"id": each}, "types": [kind]} for each in ids]
-        path = f"/crm/associations/2026-09/deals/{object_type}/batch/create"
-        assert hubspot.post(path, {"inputs": inputs}).status_code == 201
-
-    return do
 
 
 def associated(deal_id, object_type):

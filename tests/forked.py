@@ -1,0 +1,75 @@
+"""Workers that start at once: forked from a process that has imported everything already.
+
+``python -m tests.forked`` starts a worker for each line that it reads, and answers with its id.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from crm import create_app
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Workers:
+    """Real workers of a service, killed in the end."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._alive: set[int] = set()
+
+    def start(self) -> int:
+        """Returns the worker's process id."""
+        assert self._mother.stdin
+        assert self._mother.stdout
+        self._mother.stdin.write("start\n")
+        self._mother.stdin.flush()
+        worker = int(self._mother.stdout.readline())
+        self._alive.add(worker)
+        return worker
+
+    def kill(self, worker: int) -> None:
+        """As when its machine loses power."""
+        self._alive.remove(worker)
+        os.kill(worker, signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        self._mother = subprocess.Popen(
+            [sys.executable, "-m", "tests.forked"],
+            cwd=ROOT,
+            env=dict(self._environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in [*self._alive]:
+            self.kill(each)
+        self._mother.communicate()
+
+
+def main() -> None:
+    # Nobody waits for those who are killed.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    app = create_app()
+    for _ in sys.stdin:
+        worker = os.fork()
+        if not worker:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            os.dup2(2, 1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            with app.app_context():
+                app.test_cli_runner().invoke(args=["worker"], catch_exceptions=False)
+            os._exit(0)
+        print(worker, flush=True)  # noqa: T201 - its answer
+
+
+if __name__ == "__main__":
+    main()
