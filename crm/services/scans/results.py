@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from crm.errors import ScanNotReadyError
 from crm.extensions import db, read
+from crm.models.scans import COMPLETED_SCAN
 from crm.services.listing import cursor_of, position_of
 from crm.services.scans.states import TIME, ScanState, find_scan
 
@@ -23,14 +24,14 @@ FILTERS: Mapping[str, str] = {
 }
 """Wire name to column."""
 _PIECE = 500
+"""Deals that are read at once when all are."""
 
-_TEXTS = (
-    *("currency", "deal_stage", "deal_stage_label", "pipeline_id", "pipeline_label"),
-    *("close_date", "deal_created_at", "deal_updated_at"),
-    *("owner_id", "owner_email", "deal_type", "is_archived", "deal_url"),
-)
 _TIMES = ("close_date", "deal_created_at", "deal_updated_at")
-COLUMNS = ("deal_id", "deal_name", "amount", *_TEXTS)
+COLUMNS = (
+    *("deal_id", "deal_name", "amount", "currency"),
+    *("deal_stage", "deal_stage_label", "pipeline_id", "pipeline_label"),
+    *(*_TIMES, "owner_id", "owner_email", "deal_type", "is_archived", "deal_url"),
+)
 """Of a deal beside its properties and associations."""
 
 
@@ -82,7 +83,7 @@ def get_completed(organization_id: int, scan_id: str) -> ScanState:
         ScanNotReadyError: it has not completed, or there is none of this name.
     """
     scan = find_scan(organization_id, scan_id)
-    if scan is None or scan.status != "completed":
+    if scan is None or scan.status != COMPLETED_SCAN:
         raise ScanNotReadyError(details={"progress": _progress_of(scan)})
     return scan
 

@@ -10,13 +10,19 @@ import orjson
 from sqlalchemy import text
 
 from crm.extensions import db, read
+from crm.models.scans import (
+    CANCELLED_SCAN,
+    COMPLETED_SCAN,
+    FAILED_SCAN,
+    RUNNING_SCAN,
+    UNFINISHED,
+)
 
-STATUSES = ("pending", "running", "completed", "failed", "cancelled")
-_UNFINISHED = ("pending", "running")
+STATUSES = (*UNFINISHED, COMPLETED_SCAN, FAILED_SCAN, CANCELLED_SCAN)
 SCAN_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 """What a caller may call a scan."""
 
-TIME = '\'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"\''
+TIME = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
 """How ``to_char`` writes a time of UTC as all answers do."""
 
 _COLUMNS = ", ".join(
@@ -77,7 +83,7 @@ class ScanState:
     @property
     def has_ended(self) -> bool:
         """Whether nothing will be added any more."""
-        return self.status not in _UNFINISHED
+        return self.status not in UNFINISHED
 
     @property
     def looked_at(self) -> int:
@@ -87,7 +93,7 @@ class ScanState:
     @property
     def success_rate(self) -> str:
         """Of the deals looked at, those that are stored: ``99.75%``."""
-        if self.status == "completed" and not self.looked_at:
+        if self.status == COMPLETED_SCAN and not self.looked_at:
             return "100.00%"  # A portal without deals was read without a fault.
         return percentage(self.processed_items, self.looked_at)
 
@@ -104,7 +110,7 @@ class ScanState:
     @property
     def time_left(self) -> str | None:
         """How long it takes yet if it goes on as it did: ``3 minutes``; None if nobody can tell."""
-        if self.status != "running" or not self.total_items or not self.looked_at:
+        if self.status != RUNNING_SCAN or not self.total_items or not self.looked_at:
             return None
         left = max(self.total_items - self.looked_at, 0) * (self.seconds or 0) / self.looked_at
         return in_words(left)
