@@ -32,7 +32,7 @@ class Deals:
         self._companies: list[Record] = []
         self.live: list[Record] = []
         self.throughout: dict[str, Associated] = {}
-        """Those that were there at the beginning, and were not taken away."""
+        """Those that were there when they were looked at, and were not taken away since."""
         self.known: set[str] = set()
         self.changes = 0
 
@@ -43,7 +43,13 @@ class Deals:
             self._companies = [self._new("companies", n) for n in range(COMPANIES)]
             for number in range(count):
                 self._add(MANY if number % (count // WITH_MANY) == 7 else self._dice.randint(0, 3))
-        self.throughout = {str(each.id): self._associated(str(each.id)) for each in self.live}
+        self.look()
+
+    def look(self) -> None:
+        """Note what there is: a scan that begins now is to find it."""
+        with self._portal.lock:
+            ids = [str(each.id) for each in self.live]
+            self.throughout = {each: self._associated(each) for each in ids}
 
     @contextmanager
     def changing(self, pause: float = 0.005) -> Iterator[None]:

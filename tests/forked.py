@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from crm import create_app
 
@@ -19,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 class Workers:
     """Real workers of a service, killed in the end."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(self, environment: Mapping[str, str], log: IO[bytes] | None = None) -> None:
+        self._environment, self._log = environment, log
         self._alive: set[int] = set()
 
     def start(self) -> int:
@@ -38,6 +40,15 @@ class Workers:
         self._alive.remove(worker)
         os.kill(worker, signal.SIGKILL)
 
+    def stop(self, worker: int) -> None:
+        """Ask it to end, as a deployment does; returns when it has."""
+        os.kill(worker, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            while True:
+                os.kill(worker, 0)
+                time.sleep(0.02)
+        self._alive.remove(worker)
+
     def __enter__(self) -> Self:
         self._mother = subprocess.Popen(
             [sys.executable, "-m", "tests.forked"],
@@ -45,6 +56,7 @@ class Workers:
             env=dict(self._environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._log,
             text=True,
         )
         return self

@@ -1,7 +1,7 @@
 """The budget: how often HubSpot may be called for a portal, shared by every process.
 
-Three limits (the rolling ten seconds, searches a second, the day) and three lanes of callers. The
-limits are learnt from HubSpot's answers.
+Three limits (the rolling ten seconds, searches a second, the day) and three lanes of callers, and a
+fourth for portals that scans alone call. The limits are learnt from HubSpot's answers.
 """
 
 import re
@@ -41,6 +41,14 @@ SYNC = Lane("sync", ahead=timedelta(seconds=0.4), patience=timedelta(seconds=30)
 BACKFILL = Lane(
     "backfill", ahead=timedelta(seconds=0.2), patience=timedelta(seconds=30), share_of_day=0.9
 )
+SCAN = Lane(
+    "scan",
+    ahead=timedelta(seconds=0.2),
+    patience=timedelta(seconds=30),
+    share_of_day=0.9,
+    is_paced=False,
+)
+"""Of portals that nobody calls for people or the mirror, so that nothing is kept back for them."""
 
 _CLOSURE = timedelta(seconds=1)
 """After a 429 that does not say how long; the calls it counted are written down besides."""
@@ -84,8 +92,8 @@ class PortalBudget:
     """The budget of one portal as one lane sees it; ``HubSpotClient`` asks it before each call.
 
     Args:
-        portal_id: whose.
-        lane: PERSON, SYNC or BACKFILL.
+        portal_id: whose; or minus the hub id of a portal that scans alone call.
+        lane: PERSON, SYNC, BACKFILL or SCAN.
         engine: in autocommit: a booking must not wait for a commit that this process may be too
             busy to send, and belongs to no transaction of the caller's.
         pause: waits the given seconds.

@@ -1,6 +1,8 @@
 """Portals: which HubSpot account an organization's rows belong to, and how to speak to it."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import uniform
 
@@ -23,7 +25,7 @@ from crm.hubspot.properties import ensure_unique_property
 from crm.models import Organization, Portal
 from crm.objects import CRM_UID, OBJECT_TYPES
 from crm.services.bookings import Lane
-from crm.services.budget import BACKFILL, PERSON, SYNC, budget_for
+from crm.services.budget import BACKFILL, PERSON, SCAN, SYNC, PortalBudget, budget_for
 from crm.services.credentials import OAuthTokens
 
 log = structlog.get_logger(__name__)
@@ -91,33 +93,36 @@ def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -
     )
 
 
-def connect_with(token: str, hub_id: int | None = None) -> HubSpotClient:
-    """A client with somebody's own token, on the last lane of the budget of the portal it opens.
+def connect_with(
+    token: str, hub_id: int | None = None, *, pause: Callable[[float], None] = time.sleep
+) -> HubSpotClient:
+    """A client with somebody's own token, within the budget of the portal that it opens.
 
     All tokens of a portal share its budget; with the mirror, where the portal is the mirror's.
 
     Args:
         token: that opens the portal.
         hub_id: of the portal; None to ask HubSpot which it is, for which no budget is known.
+        pause: waits the given seconds.
 
     Raises:
         HubSpotAuthError: the token is mangled.
     """
-    budget = None if hub_id is None else budget_for(_find_budget_id(hub_id), BACKFILL)
     settings = _settings()
     return HubSpotClient(
         base_url=settings.hubspot_api_url,
         token=token,
         version=settings.hubspot_api_version,
         timeouts=_FOR_A_JOB,
-        budget=budget,
+        pause=pause,
+        budget=None if hub_id is None else replace(_budget_of(hub_id), pause=pause),
     )
 
 
-def _find_budget_id(hub_id: int) -> int:
+def _budget_of(hub_id: int) -> PortalBudget:
     with transaction() as session:
         mirrored = session.scalar(select(Portal.id).where(Portal.hub_id == hub_id))
-    return -hub_id if mirrored is None else mirrored
+    return budget_for(-hub_id, SCAN) if mirrored is None else budget_for(mirrored, BACKFILL)
 
 
 def set_up(client: HubSpotClient, portal_id: int) -> None:

@@ -11,12 +11,16 @@ from threading import Condition
 
 from crm.hubspot.errors import HubSpotError
 
-_WORTH_HALVING = 8
+_WORTH_HALVING = 12
 """Pages that are left; the boundary between two halves costs about half a page more."""
 
 
 class CursorError(Exception):
     """HubSpot's list is not in the order of ids, or its cursor is no id."""
+
+
+class AbandonedError(Exception):
+    """Nobody wants any more what a reader was about to read."""
 
 
 @dataclass
@@ -114,6 +118,16 @@ class Plan:
         with self._changed:
             self._is_abandoned = True
             self._changed.notify_all()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, as a reader does between its calls.
+
+        Raises:
+            AbandonedError: the readers are to stop.
+        """
+        with self._changed:
+            if self._changed.wait_for(lambda: self._is_abandoned, seconds):
+                raise AbandonedError
 
     @property
     def is_abandoned(self) -> bool:

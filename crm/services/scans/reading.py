@@ -15,13 +15,13 @@ from crm.hubspot.errors import HubSpotRefusedError
 from crm.hubspot.lists import Page, Selection, read_page
 from crm.hubspot.search import search
 from crm.objects import DEALS, OBJECT_TYPES
-from crm.services.scans.ranges import CursorError, Plan, Range
+from crm.services.scans.ranges import AbandonedError, CursorError, Plan, Range
 from crm.services.scans.selecting import list_filters, list_properties
 from crm.services.scans.starting import ScanConfig
 
 READERS = 8
 """As many as keep HubSpot's limit of 19 calls a second busy while each takes 0.4 s."""
-_MOST_PAGES = 20
+_MOST_PAGES = 10
 """That wait to be stored: a bound of the memory."""
 _SEARCHED = 1_000
 """Deals of a search that are given together: as many as one read of associations takes."""
@@ -81,6 +81,8 @@ class Reading:
         try:
             while (piece := self.plan.take()) is not None:
                 self._go_through(piece)
+        except AbandonedError:
+            return
         except Exception as error:
             self._error = self._error or error
             self.plan.abandon()

@@ -146,7 +146,7 @@ def _go_on(hold: Hold) -> bool:
     """Read and store until everything is stored, or others need the place; whether it all is."""
     plan = _make_plan(hold)
     look_at = time.monotonic() + SHORTEST_RUN
-    client = portals.connect_with(_token(hold), hold.hub_id)
+    client = portals.connect_with(_token(hold), hold.hub_id, pause=plan.pause)
     with Reading(client, hold.config, plan) as reading:
         kept: set[Bounds] = set()
         while not plan.is_stored:

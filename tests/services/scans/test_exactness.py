@@ -88,3 +88,23 @@ def test_a_worker_that_is_killed_a_dozen_times(begin, deals, slow_sandbox, worke
     assert deals.find_differences(results()) == []
     assert row["processed_items"] == len(results())
     assert killed == KILLS
+
+
+def test_a_worker_that_is_told_to_stop_hands_its_scan_over(begin, deals, slow_sandbox, workers):
+    deals.load(1_500)
+    begin(association_types=TYPES, batch_size=10)
+    first = workers.start()
+    wait_until(lambda: status()["processed_items"] > 0)
+
+    began = time.monotonic()
+    workers.stop(first)
+    seconds = time.monotonic() - began
+    before = status()
+    workers.start()
+    wait_until(lambda: status()["status"] != "running")
+
+    assert seconds < 5
+    assert before["status"] == "running"
+    assert before["processed_items"] < 1_500
+    assert status()["status"] == "completed", status()["error_message"]
+    assert deals.find_differences(results()) == []
