@@ -135,7 +135,7 @@ def show_results(scan_id: str, limit: int, organization: str, **filters: str | N
     """Print deals that SCAN_ID brought, a JSON object a line."""
     found = results.get_completed(get_organization_id(organization), scan_id)
     wanted = {name: value for name, value in filters.items() if value is not None}
-    for deal in islice(_deals(found, wanted), limit):
+    for deal in islice(_deals(found, wanted, min(limit, results.MOST)), limit):
         click.echo(deal)
 
 
@@ -176,12 +176,14 @@ def _states(organization_id: int, scan_id: str) -> Iterator[ScanState]:
                 yield state
 
 
-def _deals(found: ScanState, wanted: dict[str, str]) -> Iterator[str]:
-    page = results.read_page(found, wanted, page_size=results.MOST)
-    yield from page.deals
-    while page.next_cursor:
-        page = results.read_page(found, wanted, page_size=results.MOST, cursor=page.next_cursor)
+def _deals(found: ScanState, wanted: dict[str, str], page_size: int) -> Iterator[str]:
+    cursor = None
+    while True:
+        page = results.read_page(found, wanted, page_size=page_size, cursor=cursor)
         yield from page.deals
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def _describe(state: ScanState) -> Iterator[str]:
