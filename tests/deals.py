@@ -76,7 +76,11 @@ class Deals:
         self.changes += 1
 
     def find_differences(self, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """What is wrong with the results of a scan that ran meanwhile, by the deals' ids."""
+        """What is wrong with the results of a scan that ran since, by the deals' ids."""
+        with self._portal.lock:
+            return self._find_differences(found)
+
+    def _find_differences(self, found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         differences = [f"{each} never was" for each in found.keys() - self.known]
         for deal_id, before in self.throughout.items():
             if deal_id not in found:

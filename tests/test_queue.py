@@ -17,6 +17,7 @@ from crm.queue import (
     enqueue_once,
     forget_failed_jobs,
     give_back_stalled_jobs,
+    is_needed,
     wait_for_enqueuers,
 )
 from crm.queue import app as queue
@@ -372,3 +373,27 @@ def test_jobs_that_wait_are_kept_however_old():
     forget_failed_jobs()
 
     assert statuses() == ["todo"]
+
+
+def test_a_long_job_makes_way_when_others_could_run(live_worker):
+    enqueue_in_transaction()
+    before = is_needed()
+    fetch(live_worker)
+
+    assert before
+    assert not is_needed()
+
+
+def test_a_long_job_does_not_make_way_for_one_that_waits_for_its_like(live_worker):
+    enqueue_in_transaction()
+    fetch(live_worker)
+
+    enqueue_in_transaction()
+
+    assert not is_needed()
+
+
+def test_a_long_job_does_not_make_way_for_one_whose_time_has_not_come():
+    enqueue_in_transaction(at=datetime.now(UTC) + timedelta(minutes=1))
+
+    assert not is_needed()

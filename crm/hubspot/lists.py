@@ -175,4 +175,4 @@ def _with_properties(
 
 def _name(body: Any, place: str) -> str:
     record_id = body.get("id") if isinstance(body, dict) else None
-    return str(record_id)[:100] if record_id else place
+    return str(record_id) if record_id else place

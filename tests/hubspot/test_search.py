@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crm.hubspot import records
 from crm.hubspot.errors import HubSpotError, HubSpotRefusedError
-from crm.hubspot.search import Filter, search, search_modified
+from crm.hubspot.search import Count, Filter, count, search, search_modified
 from crm.objects import COMPANIES, CONTACTS, DEALS
 from tests.hubspot.relay import Answer
 
@@ -269,3 +269,23 @@ def test_paging_finds_each_record_once_under_ties_lag_and_writes(
 
     assert max(Counter(found).values(), default=1) == 1
     assert stage.at_first - stage.archived <= set(found) <= set(stage.there)
+
+
+def test_records_are_counted_with_the_highest_id(client):
+    create(client, 3, name="one")
+    ids = create(client, 2, name="other")
+
+    found = count(client, COMPANIES)
+
+    assert found.total == 5
+    assert str(found.last_id) == max(ids, key=int)
+    assert count(client, COMPANIES, [Filter("name", "EQ", "other")]).total == 2
+    assert count(client, DEALS) == Count(0, None)
+
+
+def test_a_search_begins_after_an_id(client):
+    ids = sorted(create(client, 5), key=int)
+
+    found = search(client, COMPANIES, after=int(ids[2]))
+
+    assert [each.id for each in found] == ids[3:]

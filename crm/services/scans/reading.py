@@ -16,6 +16,7 @@ from crm.hubspot.lists import Page, Selection, read_page
 from crm.hubspot.search import search
 from crm.objects import DEALS, OBJECT_TYPES
 from crm.services.scans.ranges import AbandonedError, CursorError, Plan, Range
+from crm.services.scans.rows import find_id
 from crm.services.scans.selecting import list_filters, list_properties
 from crm.services.scans.starting import ScanConfig
 
@@ -54,9 +55,8 @@ class Reading:
 
     def __enter__(self) -> Self:
         """Begin. Nobody waits for a reader whose call takes long when the others have stopped."""
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(READERS)]
-        for each in self._threads:
-            each.start()
+        for _ in range(READERS):
+            threading.Thread(target=self._work, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,7 +89,8 @@ class Reading:
 
     def _go_through(self, piece: Range) -> None:
         for page in self._pages(piece):
-            ids = [int(each.id) for each in page.records if each.id.isdecimal()]
+            numbers = (find_id(each.id) for each in page.records)
+            ids = [each for each in numbers if each is not None]
             is_last = self.plan.note(piece, ids, page.after)
             self._give(ReadPage(piece, page, is_last))
             if is_last or self.plan.is_abandoned:

@@ -12,9 +12,15 @@ from crm.objects import DEALS, OBJECT_TYPES
 from crm.services.scans.selecting import find_moment
 from crm.services.scans.starting import ScanConfig
 
-LARGEST_ID = 2**63 - 1
-
+_LARGEST_ID = 2**63 - 1
+_ID = re.compile(r"[0-9]{1,19}", re.ASCII)
 _NUMBER = re.compile(r"\s*[-+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][-+]?[0-9]{1,4})?\s*", re.ASCII)
+
+
+def find_id(text: str) -> int | None:
+    """A deal's id as a number; None where it is none that HubSpot would give."""
+    number = int(text) if _ID.fullmatch(text) else _LARGEST_ID + 1
+    return number if number <= _LARGEST_ID else None
 
 
 def make_labels(

@@ -41,7 +41,7 @@ from crm.services.credentials import make_vault
 from crm.services.scans import storing
 from crm.services.scans.ranges import Bounds, CursorError, Plan, Range
 from crm.services.scans.reading import Reading, ReadPage
-from crm.services.scans.rows import LARGEST_ID, make_labels, make_row
+from crm.services.scans.rows import find_id, make_labels, make_row
 from crm.services.scans.selecting import is_wanted, list_filters
 from crm.services.scans.starting import TASK, ScanConfig
 from crm.services.scans.storing import Hold, NotOursError
@@ -59,6 +59,7 @@ _LOOK_EVERY = 0.5
 """Seconds between two looks whether the scan was cancelled, while nothing comes from HubSpot."""
 _LOST = timedelta(seconds=30)
 _LONGEST_MESSAGE = 500
+_LONGEST_NAME = 100
 
 
 def work(row_id: int) -> None:
@@ -189,10 +190,10 @@ def _store(hold: Hold, plan: Plan, pages: Sequence[ReadPage], kept: set[Bounds])
     deals: list[Mapping[str, Any]] = []
     failures: dict[str, str] = {}
     for each in pages:
-        failures |= {key.replace("\0", ""): why for key, why in each.page.unreadable.items()}
+        failures |= {_named(key): why for key, why in each.page.unreadable.items()}
         for deal in each.page.records:
-            if not deal.id.isdecimal() or int(deal.id) > LARGEST_ID:
-                failures[deal.id.replace("\0", "")] = "Its id is no number that HubSpot would give"
+            if find_id(deal.id) is None:
+                failures[_named(deal.id)] = "Its id is no number that HubSpot would give"
             elif _is_of(each.piece, deal, hold.config):
                 deals.append(make_row(deal, hold.labels or {}, hold.config))
         each.piece.stored_after = each.page.after or each.piece.stored_after
@@ -201,6 +202,11 @@ def _store(hold: Hold, plan: Plan, pages: Sequence[ReadPage], kept: set[Bounds])
     ranges = plan.list_bounds()
     storing.store(hold, deals, failures, [each for each in ranges if each not in kept])
     return set(ranges)
+
+
+def _named(deal_id: str) -> str:
+    """What a deal is called that has no proper id, as far as Postgres can keep and index it."""
+    return deal_id[:_LONGEST_NAME].replace("\0", "")
 
 
 def _is_of(piece: Range, deal: HubSpotRecord, config: ScanConfig) -> bool:

@@ -1,5 +1,6 @@
 """Scans that meet refusals, outages, mischief, and users who change their mind."""
 
+import random
 import time
 from datetime import timedelta
 
@@ -388,12 +389,14 @@ def test_hostile_values_fail_no_scan(scan, create, relay):
 
 
 def test_a_deal_that_cannot_be_stored_is_counted_with_the_reason(scan, create, relay):
-    ids = create("deals", 4)
+    ids = create("deals", 5)
+    number = str(random.Random(1).getrandbits(14_000))
 
     def answer(call):
         given = call.pass_on()
         if call.is_for("/objects/2026-09/deals"):
-            first, second, third, _ = given.body["results"]
+            first, second, third, _, fifth = given.body["results"]
+            fifth["id"] = number
             first["id"] = "not-a-number"
             second["properties"] = "not a mapping"
             third["createdAt"] = "yesterday"
@@ -406,7 +409,7 @@ def test_a_deal_that_cannot_be_stored_is_counted_with_the_reason(scan, create, r
     with transaction() as session:
         reasons = dict(session.execute(text("SELECT deal_id, reason FROM scan_failures")).all())
     assert row["status"] == "completed", row["error_message"]
-    assert (row["processed_items"], row["failed_items"], row["total_items"]) == (1, 3, 4)
-    assert reasons.keys() == {"not-a-number", ids[1], ids[2]}
+    assert (row["processed_items"], row["failed_items"], row["total_items"]) == (1, 4, 5)
+    assert reasons.keys() == {"not-a-number", ids[1], ids[2], number[:100]}
     assert all(reasons.values())
     assert results().keys() == {ids[3]}
