@@ -1,154 +1,18 @@
 """A middleware between a company's applications and HubSpot."""
 
-from datetime import UTC, datetime
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import click
-import structlog
-from flask import Flask
-from flask_swagger_ui import get_swaggerui_blueprint
-from werkzeug.middleware.proxy_fix import ProxyFix
-
-import crm.tasks  # noqa: F401 - registers the tasks with the queue
-from crm import models  # noqa: F401 - registers the tables
-from crm.api import (
-    auth,
-    contacts,
-    customers,
-    dev_tokens,
-    guards,
-    integrations,
-    limits,
-    operations,
-    pipelines,
-    reading,
-    rejections,
-    scans,
-    webhooks,
-)
-from crm.api.blueprints import SECURITY_SCHEMES
-from crm.api.errors import register_errors
-from crm.api.records import record_blueprint
-from crm.cli import register_commands
-from crm.config import PROJECT, Settings, load_settings
-from crm.console import init_console
-from crm.console.guards import identify as identify_person
-from crm.errors import ConfigError
-from crm.extensions import READS, api, db, jwt, migrate
-from crm.hubspot.versions import sunset_warning
-from crm.logs import configure_logs, log_requests
-from crm.metrics import count_requests
-from crm.objects import OBJECT_TYPES
-from crm.version import VERSION
-
-log = structlog.get_logger(__name__)
-
-_LARGEST_BODY = 1024 * 1024
-_OPEN_TO_ALL = (
-    *("api-docs.openapi_json", "swagger_ui.show"),
-    *("static", "console.static", "bootstrap.static", "integrations.static"),
-)
+if TYPE_CHECKING:
+    from crm.factory import create_app as create_app
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """Put the service together.
+def __getattr__(name: str) -> Any:
+    """``create_app`` as soon as somebody wants it.
 
-    Raises:
-        ConfigError: the settings are not usable; one line that says which.
+    Every process that uses any part of this package comes through here, and the sandbox would take
+    five times as long to start if it had to bring the whole service along.
     """
-    settings = settings or _load_settings()
-    configure_logs(level=settings.log_level, as_json=settings.is_production)
-    app = Flask(__name__)
-    app.config.update(_flask_config(settings))
-    app.extensions["crm_settings"] = settings
-    if settings.trusted_proxies:
-        count = settings.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
-    _register(app)
-    today = datetime.now(UTC).date()
-    for warning in (*settings.warnings(), sunset_warning(settings.hubspot_api_version, today)):
-        if warning:
-            log.warning(warning)
-    return app
-
-
-def _load_settings() -> Settings:
-    try:
-        return load_settings()
-    except ConfigError as error:
-        if click.get_current_context(silent=True) is None:
-            raise
-        # A flask command says it in one line.
-        raise click.ClickException(error.message) from error
-
-
-def _register(app: Flask) -> None:
-    log_requests(app)
-    count_requests(app)
-    # The order matters: an identity first, since it has limits of its own; then the limits; and
-    # only then what costs more.
-    app.before_request(guards.identify)
-    app.before_request(identify_person)
-    limits.init_limits(app)
-    app.before_request(guards.authorize)
-    db.init_app(app)
-    migrate.init_app(app, db, directory=str(PROJECT / "migrations"))
-    jwt.init_app(app)
-    api.init_app(app)
-    register_errors(app)
-    init_console(app)
-    for module in (auth, contacts, customers, pipelines, webhooks, operations):
-        api.register_blueprint(module.bp)
-    for module in (rejections, scans, integrations, dev_tokens):
-        api.register_blueprint(module.bp)
-    for blueprint in reading.blueprints:
-        api.register_blueprint(blueprint)
-    for object_type in OBJECT_TYPES.values():
-        api.register_blueprint(record_blueprint(object_type))
-    # Without the online validator, the only outside host that the page would ask.
-    swagger_ui = get_swaggerui_blueprint("/docs", "/openapi.json", {"validatorUrl": "none"})
-    app.register_blueprint(swagger_ui)
-    for endpoint in _OPEN_TO_ALL:
-        app.view_functions[endpoint] = guards.open_to_all(app.view_functions[endpoint])
-    register_commands(app)
-
-
-def _flask_config(settings: Settings) -> dict[str, Any]:
-    return {
-        "MAX_CONTENT_LENGTH": _LARGEST_BODY,
-        "SQLALCHEMY_DATABASE_URI": settings.sqlalchemy_url,
-        "SQLALCHEMY_ENGINE_OPTIONS": {
-            "pool_size": 10,
-            "max_overflow": 10,
-            # A restarted Postgres must not cost anyone an error.
-            "pool_pre_ping": True,
-            # What people entrust to us stays out of the log when a statement fails.
-            "hide_parameters": True,
-            "connect_args": {"connect_timeout": 5},
-        },
-        "SQLALCHEMY_BINDS": {
-            READS: {
-                "url": settings.sqlalchemy_url,
-                "pool_size": 10,
-                "isolation_level": "AUTOCOMMIT",
-                # Nothing to undo after a read.
-                "pool_reset_on_return": None,
-                "connect_args": {
-                    "connect_timeout": 5,
-                    # Else Postgres would plan a prepared statement anew for each set of values.
-                    "options": "-c plan_cache_mode=force_generic_plan",
-                },
-            }
-        },
-        "JWT_SECRET_KEY": settings.jwt_secret_key,
-        "RATELIMIT_STORAGE_URI": settings.redis_url or "memory://",
-        "RATELIMIT_HEADERS_ENABLED": True,
-        # Redis being down must not stop the service; each process then counts by itself.
-        "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": bool(settings.redis_url),
-        "API_TITLE": "CRM middleware",
-        "API_VERSION": VERSION,
-        "OPENAPI_VERSION": "3.1.0",
-        "OPENAPI_URL_PREFIX": "/",
-        "OPENAPI_JSON_PATH": "openapi.json",
-        "API_SPEC_OPTIONS": {"components": {"securitySchemes": SECURITY_SCHEMES}},
-    }
+    if name == "create_app":
+        return import_module("crm.factory").create_app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
