@@ -16,6 +16,8 @@ PAGES = [
     "/console/contacts/{contact}?edit=1",
     "/console/pipelines/deals",
     "/console/pipelines/tickets",
+    "/console/integrations",
+    "/console/integrations/hubspot",
     "/console/sync",
     "/console/sync/webhooks",
     "/console/sync/runs",
@@ -49,6 +51,7 @@ QUESTIONS = (
     "edit",
     "next",
     "pipeline",
+    "type",
 )
 
 
