@@ -13,6 +13,7 @@ from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.airtable import Base
 from crm.sandbox.notion import Thing
 from crm.services import accounts
+from tests.browser import DESKTOP
 from tests.conftest import PASSWORD
 from tests.console.conftest import sign_in
 from tests.integrations.conftest import settings_of
@@ -22,6 +23,7 @@ NAMES = {"hubspot": "HubSpot", "airtable": "Airtable", "notion": "Notion"}
 LEADS_TO = '<meta http-equiv="refresh" content="0;url='
 
 each_provider = pytest.mark.parametrize("provider", NAMES)
+at_a_desk = pytest.mark.parametrize("visitor", [DESKTOP], indirect=True, ids=["desktop"])
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +80,6 @@ def connect(page, provider):
 @each_provider
 def test_an_account_is_connected_looked_at_and_disconnected(integrations, ada, provider):
     page = integrations.page
-    integrations.check_accessibility()
     connect(page, provider)
     expect(card(page, provider)).to_contain_text("Your own connection; it ends in 12 hours.")
     integrations.check_accessibility()
@@ -86,7 +87,6 @@ def test_an_account_is_connected_looked_at_and_disconnected(integrations, ada, p
     expect(page.get_by_role("table")).to_be_visible()
     links = page.get_by_role("rowheader").get_by_role("link")
     assert all(each.get_attribute("href").startswith("https://") for each in links.all())
-    integrations.check_accessibility()
     for kind in page.get_by_role("navigation", name="What to load").get_by_role("link").all():
         kind.click()
         expect(kind).to_have_attribute("aria-current", "page")
@@ -99,6 +99,7 @@ def test_an_account_is_connected_looked_at_and_disconnected(integrations, ada, p
     expect(card(page, provider)).to_contain_text("not connected")
 
 
+@at_a_desk
 def test_the_page_of_the_consent_closes_itself(integrations):
     page = integrations.page
     consent = open_consent(page, "notion")
@@ -108,7 +109,18 @@ def test_the_page_of_the_consent_closes_itself(integrations):
     expect(card(page, "notion")).to_contain_text("Bright Harbor")
 
 
+def test_the_page_that_leads_to_the_provider_has_a_way_on_of_its_own(integrations, sandbox):
+    page = integrations.page
+    page.context.route(f"{sandbox.url}/**", lambda route: route.fulfill(status=204))
+    between = open_consent(page, "hubspot")
+
+    way_on = between.get_by_role("link", name="Go on").get_attribute("href")
+    assert way_on.startswith(f"{sandbox.url}/oauth/authorize?")
+    replace(integrations, page=between).check_accessibility()
+
+
 @each_provider
+@at_a_desk
 def test_who_refuses_is_told_that_nothing_is_connected(integrations, provider):
     page = integrations.page
     consent = open_consent(page, provider)
@@ -116,12 +128,14 @@ def test_who_refuses_is_told_that_nothing_is_connected(integrations, provider):
 
     expect(consent.get_by_role("heading", name="Not connected")).to_be_visible()
     expect(consent.locator("main")).to_contain_text("You did not allow it")
+    replace(integrations, page=consent).check_accessibility()
     expect(page.get_by_role("status")).to_contain_text(f"{NAMES[provider]} was not connected")
     consent.get_by_role("link", name="Back to the integrations").click()
     expect(card(consent, provider)).to_contain_text("not connected")
 
 
 @each_provider
+@at_a_desk
 def test_a_way_back_that_is_walked_twice_is_refused(integrations, provider):
     page = integrations.page
     consent = open_consent(page, provider)
@@ -183,6 +197,7 @@ def test_a_portal_whose_grant_was_ended_says_so_and_is_connected_again(integrati
     expect(hubspot).to_contain_text("stays connected")
 
 
+@at_a_desk
 def test_items_come_page_by_page(integrations, sandbox):
     sandbox.sandbox.airtable.bases = [
         Base(f"app{at:014}", f"Base {at}", ("Only",)) for at in range(25)
@@ -211,6 +226,7 @@ def test_a_provider_that_is_away_is_an_answer_that_can_be_asked_for_again(integr
     expect(page.get_by_role("table")).to_be_visible()
 
 
+@at_a_desk
 def test_a_connection_that_was_ended_there_can_be_made_again(integrations, sandbox):
     page = integrations.page
     connect(page, "airtable")
