@@ -13,9 +13,11 @@ from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.airtable import Base
 from crm.sandbox.notion import Thing
 from crm.services import accounts
+from tests.api.conftest import counted_statements
 from tests.browser import DESKTOP
 from tests.conftest import PASSWORD
 from tests.console.conftest import sign_in
+from tests.console.test_pages import MOST_STATEMENTS
 from tests.integrations.conftest import settings_of
 
 HUBSPOT = {"Authorization": "Bearer pat-na1-sandbox"}
@@ -313,14 +315,29 @@ def test_a_provider_that_is_none_is_not_found(session, rest):
     assert (session.post(path) if rest else session.get(path)).status_code == 404
 
 
-def test_an_item_leads_to_no_address_but_a_web_page(session, sandbox, monkeypatch):
-    client = session.client
-    begun = session.post("/console/integrations/notion/connect").text
+def connect_unseen(session, provider, choice=(), **form):
+    """The whole way without a browser."""
+    begun = session.post(f"/console/integrations/{provider}/connect", **form).text
     url = begun.split(LEADS_TO)[1].split('"')[0].replace("&amp;", "&")
-    form = {"action": "connect", "choice": [each.id for each in sandbox.sandbox.notion.things]}
-    back = requests.post(url, data=form, allow_redirects=False, timeout=5)
-    path = re.sub(r"^https?://[^/]+", "", back.headers["Location"])
-    assert client.get(path).status_code == 200
+    agreed = {"action": "connect", "choice": choice}
+    answer = requests.post(url, data=agreed, allow_redirects=False, timeout=5)
+    path = re.sub(r"^https?://[^/]+", "", answer.headers["Location"])
+    assert session.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("form", [{}, {"stay_connected": "yes"}], ids=["own", "stays"])
+def test_looking_at_items_makes_no_more_statements_than_a_page_may(session, form):
+    connect_unseen(session, "hubspot", **form)
+    session.get("/console/integrations/hubspot")
+
+    with counted_statements() as statements:
+        assert session.get("/console/integrations/hubspot").status_code == 200
+
+    assert len(statements) <= MOST_STATEMENTS
+
+
+def test_an_item_leads_to_no_address_but_a_web_page(session, sandbox, monkeypatch):
+    connect_unseen(session, "notion", [each.id for each in sandbox.sandbox.notion.things])
     as_usual = Thing.render
     evil = {"url": "javascript:alert(1)"}
     monkeypatch.setattr(Thing, "render", lambda thing: as_usual(thing) | evil)

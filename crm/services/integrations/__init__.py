@@ -213,10 +213,13 @@ def _list_page(
             lambda token: provider.list_items(token, item_type, limit=limit, cursor=place),
         )
     # The organization's own portal, for those who may see all of its mirror anyway.
-    is_kept = _is_hubspot(provider) and mirroring.find_kept(caller.portal_id) is not None
-    if not is_kept or caller.only_contact_id is not None:
-        raise NotConnectedError(f"{provider.label} is not connected; connect it first")
-    client = portals.connect(caller.portal_id, someone_waits=True)
+    lack = NotConnectedError(f"{provider.label} is not connected; connect it first")
+    if not _is_hubspot(provider) or caller.only_contact_id is not None:
+        raise lack
+    try:
+        client = portals.connect(caller.portal_id, someone_waits=True)
+    except portals.NoPortalError as error:
+        raise lack from error
     return list_records(client, item_type, limit=limit, cursor=place)
 
 
