@@ -4,6 +4,7 @@ At a desk and light, and on a phone and dark.
 """
 
 import sys
+from dataclasses import replace
 
 import requests
 from flask import Flask
@@ -13,12 +14,13 @@ from crm.config import PROJECT
 from crm.extensions import db, transaction
 from crm.models import Record
 from crm.objects import DEALS
-from crm.sandbox import DEFAULT_APP, DEFAULT_TOKEN, SandboxServer
+from crm.sandbox import DEFAULT_TOKEN, SandboxServer
 from crm.services import accounts, api_keys, pipelines, portals, schemas, sync
 from crm.services.push import enqueue_push
 from crm.services.records import NewRecord, create_records
 from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
 from tests.conftest import wait_until
+from tests.integrations.conftest import settings_of
 from tests.stage import Stage, stage
 
 IMAGES = PROJECT / "docs" / "images"
@@ -31,6 +33,8 @@ PAGES = {
     "contact-edit": "/console/contacts/{contact}?edit=1",
     "deals": "/console/pipelines/deals",
     "tickets": "/console/pipelines/tickets",
+    "integrations": "/console/integrations",
+    "items": "/console/integrations/hubspot",
     "refused": "/console/sync",
     "webhooks": "/console/sync/webhooks",
     "comparing": "/console/sync/runs",
@@ -49,6 +53,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with stage() as place, started_browser() as browser:
         address, contact = _prepare(place)
+        _connect_notion(place, browser, address)
         _take_all(browser, address, contact, screen=DESKTOP, scheme="light")
         _take_all(browser, address, contact, screen=PHONE, scheme="dark")
 
@@ -68,8 +73,8 @@ def _prepare(place: Stage) -> tuple[str, str]:
                 pass
         schemas.refresh_stale_schemas()
         pipelines.refresh_stale_pipelines()
-    secret = {"HUBSPOT_CLIENT_SECRET": DEFAULT_APP.client_secret}
-    address = place.serve("crm:create_app()", place.environment("screenshots") | secret)
+    providers = {name.upper(): value for name, value in settings_of(place.sandbox).items()}
+    address = place.serve("crm:create_app()", providers | place.environment("screenshots"))
     place.start_worker("screenshots")
     place.sandbox.set_webhooks(f"{address}/webhooks/hubspot")
     contact = _change_in_hubspot(place.sandbox)
@@ -107,6 +112,31 @@ def _be_refused(app: Flask) -> None:
         db.session.remove()
 
 
+def _connect_notion(place: Stage, browser: Browser, address: str) -> None:
+    # As the service calls itself where nobody says otherwise.
+    address = address.replace("127.0.0.1", "localhost")
+    notion = place.sandbox.sandbox.notion
+    way_back = f"{address}/integrations/notion/oauth2callback"
+    notion.app = replace(notion.app, redirect_uris=(way_back,))
+    context = browser.new_context()
+    page = context.new_page()
+    _sign_in(page, address)
+    page.goto(f"{address}/console/integrations")
+    with page.expect_popup() as consent:
+        page.get_by_role("button", name="Connect Notion").click()
+    consent.value.get_by_role("button", name="Allow access").click()
+    page.get_by_text("Notion is connected.").wait_for()
+    context.close()
+
+
+def _sign_in(page: Page, address: str) -> None:
+    page.goto(f"{address}/console/sign-in")
+    page.get_by_label("E-mail").fill(EMAIL)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{address}/")
+
+
 def _take_all(
     browser: Browser, address: str, contact: str, *, screen: dict[str, int], scheme: str
 ) -> None:
@@ -115,10 +145,7 @@ def _take_all(
     page = context.new_page()
     page.goto(f"{address}/console/sign-in")
     _take(page, f"sign-in{suffix}")
-    page.get_by_label("E-mail").fill(EMAIL)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{address}/")
+    _sign_in(page, address)
     for each, path in PAGES.items():
         page.goto(address + path.format(contact=contact))
         if each == "doctor":

@@ -93,6 +93,11 @@ def current_caller() -> Caller:
     return caller
 
 
+def current_sign_in() -> UUID:
+    """The sign-in that opens the page, as the guard let it pass."""
+    return UUID(session[_SIGN_IN])
+
+
 def _from_cookie() -> SignedIn | None:
     try:
         return SignedIn(session[_USER], UUID(session[_SIGN_IN]))

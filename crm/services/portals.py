@@ -37,6 +37,10 @@ LONGEST_PAUSE = timedelta(seconds=60)
 
 CONNECTED_BY_A_PERSON = Portal.refresh_token.is_not(None) & Portal.seed_digest.is_(None)
 """Of a portal's row: its tokens did not begin with a setting."""
+OF_DEFAULT_ORGANIZATION = Portal.organization_id == (
+    select(Organization.id).where(Organization.name == DEFAULT_ORGANIZATION).scalar_subquery()
+)
+"""Of a portal's row: it is the one whose credentials the settings may hold."""
 
 _ZONES = table("pg_timezone_names", column("name"))
 # A job sits through pauses of a second. After longer ones it comes back, and keeps no worker.
@@ -50,6 +54,10 @@ class PushPause:
 
     until: datetime
     reason: str
+
+
+class NoPortalError(HubSpotUnavailableError):
+    """No HubSpot portal is connected."""
 
 
 def get_default_portal_id() -> int:
@@ -86,14 +94,14 @@ def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -
         lane: of the calls for which nobody waits.
 
     Raises:
-        HubSpotUnavailableError: no credentials are configured for this portal.
+        NoPortalError: no credentials are configured for this portal.
         HubSpotAuthError: the configured token is mangled, or there is no key to store tokens with.
     """
     with transaction():  # So that none is open while HubSpot is being called.
         by_settings = is_connected_by_settings(portal_id)
         is_connected = by_settings or portal_id in list_connected_portal_ids()
     if not is_connected:
-        raise HubSpotUnavailableError(
+        raise NoPortalError(
             "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN or "
             "HUBSPOT_REFRESH_TOKEN, or let an administrator connect it"
         )

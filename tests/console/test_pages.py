@@ -16,6 +16,8 @@ PAGES = [
     "/console/contacts/{contact}?edit=1",
     "/console/pipelines/deals",
     "/console/pipelines/tickets",
+    "/console/integrations",
+    "/console/integrations/hubspot",
     "/console/sync",
     "/console/sync/webhooks",
     "/console/sync/runs",
@@ -33,6 +35,7 @@ QUESTIONS = {
     "/console/contacts/{contact}": ("changes", "edit"),
     "/console/pipelines/deals": ("pipeline",),
     "/console/sync": ("cursor",),
+    "/console/integrations/hubspot": ("type", "cursor"),
     "/console/sync/webhooks": ("state",),
 }
 """What the pages take from their addresses."""

@@ -40,6 +40,7 @@ class IntegrationSchema(Schema):
         required=True, metadata={"description": "Whether the service has an app there"}
     )
     can_stay_connected = fields.Boolean(required=True)
+    can_disconnect = fields.Boolean(required=True)
     connected = fields.Boolean(required=True)
     account = fields.String(required=True, allow_none=True, metadata={"description": "As whom"})
     until = Moment(

@@ -42,6 +42,8 @@ class Integration:
     """Whether the service has an app there, so that it can be connected."""
     can_stay_connected: bool
     """Whether this person may let it stay connected."""
+    can_disconnect: bool
+    """Whether this person may end what connects it."""
     connected: bool
     account: str | None
     """As whom, for people to read."""
@@ -86,6 +88,7 @@ def get_integration(caller: Caller, name: str) -> Integration:
         types=provider.types,
         is_available=_lack_of(provider) is None,
         can_stay_connected=_is_hubspot(provider) and caller.is_admin and is_free,
+        can_disconnect=bool(held or (kept and caller.is_admin and not kept.by_settings)),
         connected=bool(held or kept),
         account=held.account if held else kept.account if kept else None,
         until=held.ends_at if held else None,
@@ -210,10 +213,13 @@ def _list_page(
             lambda token: provider.list_items(token, item_type, limit=limit, cursor=place),
         )
     # The organization's own portal, for those who may see all of its mirror anyway.
-    is_kept = _is_hubspot(provider) and mirroring.find_kept(caller.portal_id) is not None
-    if not is_kept or caller.only_contact_id is not None:
-        raise NotConnectedError(f"{provider.label} is not connected; connect it first")
-    client = portals.connect(caller.portal_id, someone_waits=True)
+    lack = NotConnectedError(f"{provider.label} is not connected; connect it first")
+    if not _is_hubspot(provider) or caller.only_contact_id is not None:
+        raise lack
+    try:
+        client = portals.connect(caller.portal_id, someone_waits=True)
+    except portals.NoPortalError as error:
+        raise lack from error
     return list_records(client, item_type, limit=limit, cursor=place)
 
 

@@ -44,12 +44,18 @@ class Kept:
 
 def find_kept(portal_id: int) -> Kept | None:
     """The portal if it is kept connected, be it by a person or by the settings."""
+    # One statement: the console's pages ask for it more than once.
     with transaction() as session:
-        if portal_id not in portals.list_connected_portal_ids():
-            return None
-        statement = select(Portal.hub_id, Portal.disabled_reason).where(Portal.id == portal_id)
-        hub_id, problem = session.execute(statement).one()
-        return Kept(hub_id, problem, portals.is_connected_by_settings(portal_id))
+        hub_id, problem, by_person, is_default = session.execute(
+            select(
+                Portal.hub_id,
+                Portal.disabled_reason,
+                portals.CONNECTED_BY_A_PERSON,
+                portals.OF_DEFAULT_ORGANIZATION,
+            ).where(Portal.id == portal_id)
+        ).one()
+    by_settings = is_default and _settings().has_portal
+    return Kept(hub_id, problem, by_settings) if by_settings or by_person else None
 
 
 def refuse_second_way(portal_id: int) -> None:
