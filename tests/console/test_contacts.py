@@ -58,7 +58,7 @@ def test_contacts_are_found_while_somebody_types(admin, some, visitor):
 
     expect(page.get_by_role("link", name="Mary Keller")).to_have_count(0)
     expect(page.get_by_role("link", name="Grace Hopper")).to_be_visible()
-    expect(page.locator("#found [role=status]")).to_have_text("1 contact found")
+    expect(page.locator("#found-line")).to_have_text("1 contact found")
     expect(page).to_have_url(re.compile(r"\?q=grac$"))
     expect(page.get_by_label("Search contacts")).to_be_focused()
 

@@ -130,6 +130,20 @@ def test_the_cookie_never_leaves_https_where_the_service_has_it(make_app):
     assert "Secure" in cookie
 
 
+def test_over_https_a_form_must_come_from_a_page_of_ours(make_app, admin):
+    client = make_app(PUBLIC_URL="https://crm.example.com").test_client()
+    https = {"base_url": "https://crm.example.com"}
+    token = token_in(client.get("/console/sign-in", **https))
+    form = {"email": admin, "password": PASSWORD, "csrf_token": token}
+
+    def sign_in(**headers):
+        return client.post("/console/sign-in", data=form, headers=headers, **https).status_code
+
+    assert sign_in() == 400
+    assert sign_in(Referer="https://evil.example/") == 400
+    assert sign_in(Referer="https://crm.example.com/console/sign-in") == 303
+
+
 def test_a_page_lets_the_browser_run_and_keep_nothing_of_others(client, sign_in):
     sign_in()
     headers = client.get("/").headers

@@ -4,19 +4,31 @@
 //                               says so
 // <div id=… data-live="2000">   fetched again from this page's address every so many milliseconds,
 //                               for as long as what comes back says so too
+// <p id=… role="status">        stays where it is and says what the fetched page says
+// <button data-copy="#id">      copies what stands there
 
 // On a phone the navigation is wider than the screen.
 const entry = document.querySelector(".main-nav [aria-current]");
 entry?.closest(".main-nav").scrollTo({ left: entry.offsetLeft - window.innerWidth / 3 });
 
-const fetchPart = async (address, id) => {
-  const answer = await fetch(address, { headers: { "X-Part": id }, credentials: "same-origin" });
+const fetchPage = async (address) => {
+  const answer = await fetch(address, { credentials: "same-origin" });
   if (answer.redirected || !answer.ok) {
     window.location.assign(address); // Signed out, or an error that is a page.
     return null;
   }
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  return page.getElementById(id);
+  return new DOMParser().parseFromString(await answer.text(), "text/html");
+};
+
+const renew = (part, page) => {
+  const fresh = page.getElementById(part.id);
+  part.replaceWith(fresh);
+  // A screen reader listens to the element that was there.
+  for (const said of document.querySelectorAll("[role=status][id]")) {
+    const news = page.getElementById(said.id)?.textContent ?? said.textContent;
+    if (said.textContent !== news) said.textContent = news;
+  }
+  return fresh;
 };
 
 for (const form of document.querySelectorAll("form[data-search]")) {
@@ -28,10 +40,10 @@ for (const form of document.querySelectorAll("form[data-search]")) {
     const address = `${form.getAttribute("action")}?${new URLSearchParams(query)}`;
     const mine = ++asked;
     target.setAttribute("aria-busy", "true");
-    const part = await fetchPart(address, target.id);
+    const page = await fetchPage(address);
     // Of answers that overtake each other, only that to the last question counts.
-    if (part && mine === asked) {
-      target.replaceWith(part);
+    if (page && mine === asked) {
+      renew(document.querySelector(form.dataset.search), page);
       window.history.replaceState(null, "", address);
     }
   };
@@ -46,21 +58,22 @@ for (const form of document.querySelectorAll("form[data-search]")) {
   });
 }
 
-const keepLive = (part) => {
-  const every = Number(part.dataset.live);
+const keepLive = (id) => {
+  const every = Number(document.getElementById(id)?.dataset.live);
   if (!every) return;
   setTimeout(async () => {
-    if (document.hidden) return keepLive(part); // Nobody looks.
-    const fresh = await fetchPart(window.location.href, part.id).catch(() => undefined);
-    if (fresh === undefined) return keepLive(part); // The network is away for a moment.
-    if (fresh === null) return undefined;
-    part.replaceWith(fresh);
-    return keepLive(fresh);
+    const isRead = document.getElementById(id).contains(document.activeElement);
+    // Not while nobody looks, nor under the hands of somebody who is in it.
+    if (!document.hidden && !isRead) {
+      const page = await fetchPage(window.location.href).catch(() => undefined);
+      if (page === null) return; // Another page comes.
+      if (page) renew(document.getElementById(id), page);
+    }
+    keepLive(id);
   }, every);
 };
-document.querySelectorAll("[data-live]").forEach(keepLive);
+document.querySelectorAll("[data-live]").forEach((part) => keepLive(part.id));
 
-// <button data-copy="#id" hidden>   copies what stands there
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = !navigator.clipboard;
   button.addEventListener("click", async () => {
