@@ -167,7 +167,7 @@ def watch(scan_id: str) -> Response:
     """
     check_path(scan_id, request.args)
     states_told = watching.watch(current_caller().organization_id, scan_id)
-    return stream_events(each and _event(each) for each in states_told)
+    return stream_events(_event(each) if each else None for each in states_told)
 
 
 @bp.get("/scan/list")
