@@ -37,8 +37,8 @@ STATES = {
 }
 """How each looks and is called."""
 ADVICE = {
-    "HUBSPOT_AUTH_FAILED": "Copy the token from HubSpot once more, or make a new one, and start"
-    " again. Everything else is filled in already.",
+    "HUBSPOT_AUTH_FAILED": "So HubSpot does not take this token. Copy the token from HubSpot once"
+    " more, or make a new one, and start again. Everything else is filled in already.",
     "FORBIDDEN": "Let the token do what is named here, in the settings of its app in HubSpot, and"
     " start again.",
     "VALIDATION_ERROR": "Correct the choice that HubSpot names, and start again.",
@@ -47,7 +47,7 @@ ADVICE = {
     "HUBSPOT_UNAVAILABLE": "HubSpot did not answer for an hour. Start again once it does.",
 }
 """What to do about an extraction that failed, by error code."""
-FORMATS = {"csv": "CSV, for spreadsheets", "jsonl": "JSON lines, for programs"}
+FORMATS = {"csv": "Download CSV", "jsonl": "JSON lines"}
 
 _ON_A_PAGE = 20
 _DEALS_ON_A_PAGE = 25

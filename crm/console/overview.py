@@ -115,7 +115,7 @@ def _chart_rate(caller: Caller) -> Sequence[Bar]:
         Bar(
             f"{each.day.day} {each.day:%b}",
             each.deals,
-            f"{each.deals / each.seconds:,.0f} a second" if each.seconds else "",
+            f"{each.deals / each.seconds:,.0f} a second" if each.deals and each.seconds else "",
         )
         for each in count_by_day(caller.organization_id, _DAYS)
     ]

@@ -25,6 +25,7 @@ const fetchPage = async (address) => {
 const renew = (part, page) => {
   const fresh = page.getElementById(part.id);
   part.replaceWith(fresh);
+  document.title = page.title;
   fresh.querySelectorAll("form[data-search]").forEach(searchWhileTyping);
   // A screen reader listens to the element that was there.
   for (const said of document.querySelectorAll("[role=status][id]")) {
