@@ -10,7 +10,6 @@ from crm.console.extraction_form import StartForm, choices_of, usual_choices
 from crm.console.forms import is_storable
 from crm.console.guards import Guard, current_caller, guarded
 from crm.errors import (
-    ConfigError,
     ConflictError,
     InvalidCancellationError,
     NotFoundError,
@@ -193,12 +192,12 @@ def _begin(form: StartForm) -> int | None:
             " Wait for one of them, or cancel one."
         )
         return error.status
-    except ConfigError:
+    except UnavailableError as error:
         form.form_errors.append(
             "The token cannot be kept safely, so it was not kept at all: whoever runs this service"
             " has to set ENCRYPTION_KEYS first."
         )
-        return UnavailableError.status
+        return error.status
     return None
 
 

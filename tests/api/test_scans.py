@@ -63,6 +63,23 @@ def get(client, key):
     return do
 
 
+def test_without_a_key_to_store_tokens_with_no_scan_starts_and_the_answer_says_why(
+    client, make_key, app
+):
+    settings = app.extensions["crm_settings"]
+    app.extensions["crm_settings"] = dataclasses.replace(settings, encryption_keys="")
+    config = {
+        "scanId": "nightly",
+        "type": ["hubspot_deals"],
+        "auth": {"hubspot_access_token": TOKEN},
+    }
+
+    answer = client.post(f"{SCANS}/start", json={"config": config}, headers=make_key())
+
+    assert answer.status_code == 503
+    assert "ENCRYPTION_KEYS" in answer.json["message"]
+
+
 def test_a_scan_is_accepted_in_the_words_of_the_contract(start):
     answer = start()
 

@@ -5,8 +5,10 @@ import re
 import pytest
 import requests
 from playwright.sync_api import expect
+from sqlalchemy import text
 
 from crm.console.contacts import EDITABLE
+from crm.extensions import transaction
 from crm.services import accounts, schemas
 from tests.conftest import PASSWORD
 
@@ -100,8 +102,8 @@ def test_a_contact_is_shown_with_its_deal_ticket_and_state(admin, ada, visitor):
     page = visitor.go(f"/console/contacts/{ada}")
 
     expect(page.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
-    for text in ("A new engine", "1,000,000", "The engine stutters", "Both sides hold the same"):
-        expect(page.get_by_text(text)).to_be_visible()
+    for words in ("A new engine", "1,000,000", "The engine stutters", "Both sides hold the same"):
+        expect(page.get_by_text(words)).to_be_visible()
     visitor.check_accessibility()
 
 
@@ -193,3 +195,43 @@ def test_a_user_looks_and_cannot_change(app, ada, client, open_browser):
     expect(page.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
     expect(page.get_by_role("link", name="Edit")).to_have_count(0)
+
+
+def test_of_two_answers_only_that_to_the_last_question_is_shown(admin, some, open_browser):
+    visitor = open_browser()
+    visitor.sign_in()
+    page = visitor.go("/console/contacts")
+    slow = []
+
+    def hold(route):
+        slow.append(route)
+
+    page.route("**/contacts?q=mary", hold)
+    search = page.get_by_label("Search contacts")
+    with page.expect_request("**/contacts?q=mary"):
+        search.fill("mary")
+    search.fill("grace")
+    expect(page.get_by_role("link", name="Grace Hopper")).to_be_visible()
+    expect(page.get_by_role("link", name="Mary Keller")).to_have_count(0)
+    with page.expect_response("**/contacts?q=mary") as late:
+        slow[0].continue_()
+    late.value.finished()
+    page.wait_for_timeout(150)
+
+    expect(page).to_have_url(re.compile("grace"))
+    expect(page.get_by_role("link", name="Grace Hopper")).to_be_visible()
+
+
+def test_whose_session_ended_meanwhile_is_asked_to_sign_in(admin, some, open_browser):
+    visitor = open_browser()
+    visitor.sign_in()
+    page = visitor.go("/console/contacts")
+    with transaction() as session:
+        session.execute(text("UPDATE sign_ins SET ended_at = now()"))
+    page.get_by_label("Search contacts").fill("grace")
+
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.get_by_label("E-mail").fill(admin)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_label("Search contacts")).to_have_value("grace")

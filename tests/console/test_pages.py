@@ -31,57 +31,36 @@ PAGES = [
 ]
 MOST_STATEMENTS = 10
 HEAVIEST = 300_000
-HOSTILE = [
-    "",
-    "\x00",
-    "\ud800",
-    "%00",
-    "'",
-    "<script>",
-    "a" * 5000,
-    "-1",
-    "../../etc",
-    "🦆",
-    "null",
-]
-QUESTIONS = (
-    "q",
-    "cursor",
-    "state",
-    "sort",
-    "lifecyclestage",
-    "changes",
-    "edit",
-    "next",
-    "pipeline",
-    "dealstage",
-    "owner_id",
-    "status",
-    "page",
-    "like",
-)
+HOSTILE = ("", "\x00", "\ud800", "%00", "'", "<script>", "a" * 5000, "-1", "../etc", "🦆", "null")
+QUESTIONS = {
+    "/console/sign-in": ("next",),
+    "/console/contacts": ("q", "cursor", "state", "sort", "lifecyclestage"),
+    "/console/contacts/{contact}": ("changes", "edit"),
+    "/console/pipelines/deals": ("pipeline",),
+    "/console/extractions": ("status", "page"),
+    "/console/extractions/new": ("like",),
+    "/console/extractions/nightly": ("cursor", "pipeline", "dealstage", "owner_id"),
+    "/console/extractions/nightly/download": ("format",),
+    "/console/sync": ("cursor",),
+    "/console/sync/webhooks": ("state",),
+}
+"""What the pages take from their addresses."""
 
 
 @pytest.fixture
-def paths(session, register, run_jobs):
-    """Every page's address, with data behind it."""
+def contact(register, run_jobs):
+    """HubSpot's id of a contact, with data behind every page."""
     person = register()
     run_jobs()
     schemas.refresh_stale_schemas()
     pipelines.refresh_stale_pipelines()
     make_scan(deals=30)
-    contact = person.get("/me").json["data"]["contact"]["id"]
-    return [each.format(contact=contact) for each in PAGES]
+    return person.get("/me").json["data"]["contact"]["id"]
 
 
-@pytest.fixture
-def deal(paths):
-    return db.session.scalar(text("SELECT uuid FROM records WHERE object_type = 'deals'"))
-
-
-def test_no_page_makes_more_statements_than_it_may(session, paths):
+def test_no_page_makes_more_statements_than_it_may(session, contact):
     counted = {}
-    for path in paths:
+    for path in (each.format(contact=contact) for each in PAGES):
         session.get(path)
         with counted_statements() as statements:
             assert session.get(path).status_code == 200
@@ -106,12 +85,13 @@ def test_no_page_weighs_much_on_first_load(admin, open_browser):
         assert sum(bytes_of_each) < HEAVIEST
 
 
-def test_no_question_breaks_a_page(session, paths):
-    for path, name, value in product(paths, QUESTIONS, HOSTILE):
-        question = {name: value.encode("utf-8", "surrogatepass")}
-        answer = session.get(path.partition("?")[0], **question)
+def test_no_question_breaks_a_page(session, contact):
+    for path, names in QUESTIONS.items():
+        for name, value in product(names, HOSTILE):
+            question = {name: value.encode("utf-8", "surrogatepass")}
+            answer = session.get(path.format(contact=contact), **question)
 
-        assert answer.status_code in (200, 400, 404), (path, name, value)
+            assert answer.status_code in (200, 302, 400, 404), (path, name, value)
 
 
 def test_no_name_in_an_address_breaks_a_page(session):
@@ -123,23 +103,20 @@ def test_no_name_in_an_address_breaks_a_page(session):
             assert answer.status_code in (200, 308, 404), value
 
 
-def test_no_value_in_a_form_breaks_a_page(session, paths, deal):
-    fields = ("firstname", "email", "version", "was-phone", "lifecyclestage")
+def test_no_value_in_a_form_breaks_a_page(session, contact):
+    deal = db.session.scalar(text("SELECT uuid FROM records WHERE object_type = 'deals'"))
+    forms = {
+        f"/console/contacts/{contact}": ("email", "version", "was-phone", "lifecyclestage"),
+        f"/console/pipelines/deals/{deal}": ("stage", "pipeline", "from", "version"),
+        f"/console/sync/rejected/{deal}": ("property-amount", "property-\x00"),
+        "/console/extractions/new": ("name", "associations", "properties", "stage", "since"),
+        "/console/settings/users": ("email", "password", "role"),
+        "/console/settings/keys": ("name",),
+    }
     token = session.token
-    for name, value in product(fields, HOSTILE):
-        form = {name: value.encode("utf-8", "replace").decode(), "csrf_token": token}
-        answer = session.post(paths[2], **form)
+    for path, names in forms.items():
+        for name, value in product(names, HOSTILE):
+            form = {name: value.encode("utf-8", "replace").decode(), "csrf_token": token}
+            answer = session.post(path, **form)
 
-        assert answer.status_code in (303, 400, 409, 412), (name, value)
-    for name, value in product(("stage", "pipeline", "from", "version"), HOSTILE):
-        form = {name: value.encode("utf-8", "replace").decode(), "csrf_token": token}
-        answer = session.post(f"/console/pipelines/deals/{deal}", **form)
-
-        assert answer.status_code == 303, (name, value)
-    choices = ("name", "token", "associations", "properties", "stage", "date_property", "since")
-    for name, value in product(choices, HOSTILE):
-        # Without one that is valid, none is started.
-        form = {"until": "never", name: value.encode("utf-8", "replace").decode()}
-        answer = session.post("/console/extractions/new", **form, csrf_token=token)
-
-        assert answer.status_code == 400, (name, value)
+            assert answer.status_code in (201, 303, 400, 409, 412), (path, name, value)

@@ -97,9 +97,11 @@ class Reading:
                 return
 
     def _give(self, page: ReadPage) -> None:
-        while not self.plan.is_abandoned:
+        while True:
             with suppress(Full):
                 self._read.put(page, timeout=0.1)
+                return
+            if self.plan.is_abandoned:
                 return
 
     def _pages(self, piece: Range) -> Iterator[Page]:

@@ -13,11 +13,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from crm.errors import (
-    ConfigError,
     InvalidCancellationError,
     ScanInProgressError,
     ScanNotFoundError,
     TooManyScansError,
+    UnavailableError,
 )
 from crm.extensions import transaction
 from crm.models import Organization, Scan
@@ -91,11 +91,11 @@ def start_scan(organization_id: int, scan_id: str, token: str, config: ScanConfi
     Raises:
         ScanInProgressError: there is one of this name that has not ended.
         TooManyScansError: ten others of the organization have not ended.
-        ConfigError: there is no key to store tokens with.
+        UnavailableError: there is no key to store tokens with.
     """
     settings = current_app.extensions["crm_settings"]
     if not settings.encryption_keys:
-        raise ConfigError(
+        raise UnavailableError(
             "ENCRYPTION_KEYS is not set; a scan's token is stored, and only encrypted"
         )
     encrypted = make_vault(settings).encrypt(token.encode())

@@ -117,6 +117,9 @@ def _prepare(hold: Hold) -> Hold:
         return hold
     account = get_details(portals.connect_with(_token(hold)))
     client = portals.connect_with(_token(hold), account.hub_id)
+    if client.budget:
+        # The call that told whose portal it is counts too.
+        client.budget.wait("general")
     with ThreadPoolExecutor(3) as pool:
         counting = pool.submit(search.count, client, DEALS, list_filters(hold.config))
         pipelines = pool.submit(list_pipelines, client, DEALS.name)

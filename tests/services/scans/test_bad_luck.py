@@ -101,7 +101,7 @@ def test_a_token_that_expires_half_way_leaves_what_was_read(scan, create, relay)
     row = scan()
 
     assert (row["status"], row["error_code"]) == ("failed", "HUBSPOT_AUTH_FAILED")
-    assert 300 <= row["processed_items"] < 1_500
+    assert 0 < row["processed_items"] < 1_500
     assert len(results()) == row["processed_items"]
     assert row["token"] is None
 

@@ -6,11 +6,11 @@ import pytest
 from sqlalchemy import text
 
 from crm.errors import (
-    ConfigError,
     InvalidCancellationError,
     ScanInProgressError,
     ScanNotFoundError,
     TooManyScansError,
+    UnavailableError,
 )
 from crm.extensions import db, transaction
 from crm.services import accounts
@@ -64,7 +64,7 @@ def test_the_token_is_stored_encrypted_and_nowhere_else(start):
 def test_without_a_key_no_token_is_stored(start, change_settings):
     change_settings(encryption_keys="")
 
-    with pytest.raises(ConfigError, match="ENCRYPTION_KEYS"):
+    with pytest.raises(UnavailableError, match="ENCRYPTION_KEYS"):
         start("nightly")
 
 

@@ -249,7 +249,7 @@ def test_a_scan_of_the_mirrors_portal_draws_on_the_mirrors_budget(scan, create, 
 
     scan()
 
-    assert used(portal_id) == before + 5
+    assert used(portal_id) == before + 6
     assert budgets() == {portal_id}
 
 
@@ -262,7 +262,7 @@ def test_a_scan_of_another_portal_draws_on_a_budget_of_that_portals(scan, sandbo
     assert row["status"] == "completed", row["error_message"]
     assert row["hub_id"] == 555
     assert budgets() == {portal_id, -555}
-    assert used(-555) == 5
+    assert used(-555) == 6
 
 
 def budgets():
