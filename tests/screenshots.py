@@ -5,6 +5,7 @@ At a desk and light, and on a phone and dark.
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import requests
 from flask import Flask
@@ -18,6 +19,7 @@ from crm.sandbox import DEFAULT_TOKEN, SandboxServer
 from crm.services import accounts, api_keys, pipelines, portals, schemas, sync
 from crm.services.push import enqueue_push
 from crm.services.records import NewRecord, create_records
+from tests.api.scan_rows import make_scan
 from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
 from tests.conftest import wait_until
 from tests.integrations.conftest import settings_of
@@ -35,6 +37,11 @@ PAGES = {
     "tickets": "/console/pipelines/tickets",
     "integrations": "/console/integrations",
     "items": "/console/integrations/hubspot",
+    "extractions": "/console/extractions",
+    "extraction": "/console/extractions/all-deals",
+    "extraction-at-work": "/console/extractions/archive",
+    "extraction-failed": "/console/extractions/partner-portal",
+    "extraction-start": "/console/extractions/new",
     "refused": "/console/sync",
     "webhooks": "/console/sync/webhooks",
     "comparing": "/console/sync/runs",
@@ -67,7 +74,7 @@ def _prepare(place: Stage) -> tuple[str, str]:
             accounts.create_user(
                 email=email, password=PASSWORD, role=role, organization=portals.DEFAULT_ORGANIZATION
             )
-        api_keys.create_key(name="Web shop", organization=portals.DEFAULT_ORGANIZATION)
+        key = api_keys.create_key(name="Web shop", organization=portals.DEFAULT_ORGANIZATION)
         for kind in ("backfill", "reconcile"):
             for _ in sync.follow(kind):
                 pass
@@ -75,10 +82,11 @@ def _prepare(place: Stage) -> tuple[str, str]:
         pipelines.refresh_stale_pipelines()
     providers = {name.upper(): value for name, value in settings_of(place.sandbox).items()}
     address = place.serve("crm:create_app()", providers | place.environment("screenshots"))
-    place.start_worker("screenshots")
+    place.start_worker("screenshots", ENCRYPTION_KEYS=providers["ENCRYPTION_KEYS"])
     place.sandbox.set_webhooks(f"{address}/webhooks/hubspot")
     contact = _change_in_hubspot(place.sandbox)
     _be_refused(app)
+    _extract(app, address, key)
     return address, contact
 
 
@@ -135,6 +143,30 @@ def _sign_in(page: Page, address: str) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{address}/")
+
+
+def _extract(app: Flask, address: str, key: str) -> None:
+    """Extract all deals, and fail to; and pretend to have done so for two weeks."""
+
+    def call(path: str, **options: Any) -> Any:
+        url = f"{address}/api/v1/scan/{path}"
+        return requests.request(url=url, headers={"X-API-Key": key}, timeout=10, **options).json()
+
+    for name, token in (("all-deals", DEFAULT_TOKEN), ("partner-portal", "pat-na1-withdrawn")):
+        config = {
+            "scanId": name,
+            "type": ["hubspot_deals"],
+            "auth": {"hubspot_access_token": token},
+            "includeAssociations": True,
+        }
+        call("start", method="POST", json={"config": config})
+        wait_until(lambda name=name: call(f"status/{name}", method="GET")["completed_at"])
+    with app.app_context():
+        for day in range(1, 14):
+            deals = 9000 + 1700 * (day * 5 % 7) if day % 6 else 0
+            make_scan(f"nightly-{day}", processed_items=deals, ago=day * 86_400, took=deals / 640)
+        make_scan("archive", status="running", total_items=48_200, processed_items=31_900, ago=52)
+        db.session.remove()
 
 
 def _take_all(

@@ -1,6 +1,5 @@
 """Deal extractions: all deals of a portal, pulled with a token that the caller brings."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -8,7 +7,6 @@ from flask import Response, request
 
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, current_caller, guarded
-from crm.api.limits import ResultsAllowance, stream_response
 from crm.api.schemas.inputs import saying
 from crm.api.schemas.scan_answers import (
     CancelledSchema,
@@ -36,8 +34,7 @@ from crm.errors import ForbiddenError
 from crm.services.scans import exporting, results, starting, states, statistics, watching
 from crm.services.scans.results import FILTERS
 from crm.services.scans.states import ScanState
-
-_RETRY_MS = 3000
+from crm.streams import Event, ResultsAllowance, stream_events, stream_response
 
 
 class _Blueprint(APIBlueprint):
@@ -169,17 +166,8 @@ def watch(scan_id: str) -> Response:
     come again by themselves.
     """
     check_path(scan_id, request.args)
-    found = watching.watch(current_caller().organization_id, scan_id)
-    first = next(found)
-    if first and request.headers.get("Last-Event-ID") == first.job_id:
-        # A browser's EventSource comes again after every end, unless it is told this.
-        return Response(status=204)
-    return stream_response(
-        _events(first, found),
-        content_type="text/event-stream; charset=utf-8",
-        # Proxies must pass on each event as it comes.
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    states_told = watching.watch(current_caller().organization_id, scan_id)
+    return stream_events(_event(each) if each else None for each in states_told)
 
 
 @bp.get("/scan/list")
@@ -222,20 +210,9 @@ def _own(organization_id: str | None) -> int:
     return own
 
 
-def _events(first: ScanState | None, rest: Iterator[ScanState | None]) -> Iterator[bytes]:
-    yield f"retry: {_RETRY_MS}\n\n".encode()
-    yield _event(first)
-    for state in rest:
-        yield _event(state)
-
-
-def _event(scan: ScanState | None) -> bytes:
-    if scan is None:
-        return b": still here\n\n"
+def _event(scan: ScanState) -> Event:
     data = orjson.dumps(status_as(scan))
-    if scan.has_ended:
-        return b"event: end\nid: %b\ndata: %b\n\n" % (scan.job_id.encode(), data)
-    return b"event: progress\ndata: %b\n\n" % data
+    return Event("end", data, scan.job_id) if scan.has_ended else Event("progress", data)
 
 
 def _json(body: dict[str, Any]) -> Response:

@@ -12,7 +12,16 @@ from flask_bootstrap import Bootstrap5
 from flask_compress import Compress
 from flask_wtf import CSRFProtect
 
-from crm.console import accounts, contacts, integrations, overview, pipelines, settings, sync
+from crm.console import (
+    accounts,
+    contacts,
+    extractions,
+    integrations,
+    overview,
+    pipelines,
+    settings,
+    sync,
+)
 from crm.console.errors import register_errors
 from crm.console.formats import register_formats
 from crm.console.guards import authorize
@@ -38,12 +47,13 @@ class _Entry:
         return f"console.{self.blueprint}.show"
 
 
-_PAGES = (accounts, overview, contacts, pipelines, integrations, sync, settings)
+_PAGES = (accounts, overview, contacts, pipelines, integrations, extractions, sync, settings)
 _NAVIGATION = (
     _Entry("overview", "Overview", "gauge"),
     _Entry("contacts", "Contacts", "people"),
     _Entry("pipelines", "Pipelines", "columns"),
     _Entry("integrations", "Integrations", "plug"),
+    _Entry("extractions", "Extractions", "download", for_admins=True),
     _Entry("sync", "Sync", "sync", for_admins=True),
     _Entry("settings", "Settings", "gear", for_admins=True),
 )

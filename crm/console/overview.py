@@ -13,11 +13,13 @@ from crm.objects import DEALS
 from crm.services import boards, forecast, pipelines, standing
 from crm.services.boards import Total
 from crm.services.callers import Caller
+from crm.services.scans.statistics import count_by_day
 from crm.services.standing import Standing
 
 bp = Blueprint("overview", __name__)
 
 _NONE = Total(0, 0)
+_DAYS = 14
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def show() -> ResponseReturnValue:
         standing=found,
         budget=forecast.forecast(caller.portal_id),
         charts=_chart_deals(caller),
+        rate=_chart_rate(caller) if caller.is_admin else None,
         lengths=lengths,
     )
 
@@ -103,4 +106,16 @@ def _chart_deals(caller: Caller) -> Sequence[tuple[str, Sequence[Bar]]]:
             ],
         )
         for pipeline in pipelines.find_pipelines(caller.portal_id, DEALS.name) or ()
+    ]
+
+
+def _chart_rate(caller: Caller) -> Sequence[Bar]:
+    """Of each of the last days how many deals were extracted, and how fast."""
+    return [
+        Bar(
+            f"{each.day.day} {each.day:%b}",
+            each.deals,
+            f"{each.deals / each.seconds:,.0f} a second" if each.deals and each.seconds else "",
+        )
+        for each in count_by_day(caller.organization_id, _DAYS)
     ]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from crm.api.limits import ResultsAllowance
+from crm.streams import ResultsAllowance
 from tests.conftest import _answers, _packaged_redis, free_port, wait_until
 
 from .conftest import sign_in

@@ -6,11 +6,11 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from crm.api import limits
 from crm.errors import ScanNotFoundError
 from crm.extensions import transaction
 from crm.services import accounts
 from crm.services.scans import watching
+from crm.streams import STREAMS
 from tests.services.listening import served
 
 from .scan_rows import make_scan
@@ -146,7 +146,7 @@ def test_a_process_has_room_for_others_beside_those_who_watch(app, key):
         def get(path):
             return requests.get(f"{url}{path}", headers=key, stream=True, timeout=10)
 
-        watchers = [get(EVENTS) for _ in range(limits.STREAMS)]
+        watchers = [get(EVENTS) for _ in range(STREAMS)]
         refused = get(EVENTS)
         status = get("/api/v1/scan/status/nightly")
         change(status="completed")
@@ -161,5 +161,5 @@ def test_a_process_has_room_for_others_beside_those_who_watch(app, key):
 
 
 def test_what_is_refused_takes_up_no_room(client, key):
-    for _ in range(limits.STREAMS + 1):
+    for _ in range(STREAMS + 1):
         assert client.get(EVENTS, headers=key).status_code == 404

@@ -9,7 +9,13 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from crm.api.schemas.inputs import Input, Line, MomentText, parser_saying
 from crm.errors import InvalidInputError
 from crm.services.scans.results import MOST
-from crm.services.scans.starting import ASSOCIATED, LARGEST_BATCH, ScanConfig
+from crm.services.scans.starting import (
+    ASSOCIATED,
+    LARGEST_BATCH,
+    MOST_PROPERTIES,
+    PROPERTY_NAME,
+    ScanConfig,
+)
 from crm.services.scans.states import SCAN_ID, STATUSES
 from crm.services.scans.statistics import PERIODS
 
@@ -20,11 +26,9 @@ INVALID = "Input validation failed"
 ScanParser = parser_saying(INVALID)
 
 _USUAL_ASSOCIATIONS = ["contacts", "companies", "line_items"]
-_MOST_PROPERTIES = 250
 _LONGEST_ID = 255
 _LAST_PAGE = 1_000_000_000
 
-_NAME = re.compile(r"[a-z0-9_]{1,255}\Z")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -74,7 +78,8 @@ class DateFilterInput(Input):
     """A span of time in which a property of the deals lies."""
 
     property = fields.String(
-        required=True, validate=validate.Regexp(_NAME, error="Must be the name of a property")
+        required=True,
+        validate=validate.Regexp(PROPERTY_NAME, error="Must be the name of a property"),
     )
     start_date = DayOrMoment(data_key="startDate", load_default=None)
     end_date = DayOrMoment(
@@ -115,9 +120,11 @@ class ConfigInput(Input):
     auth = fields.Nested(AuthInput, required=True)
     organization_id = Line(data_key="organizationId", load_default=None)
     properties = fields.List(
-        fields.String(validate=validate.Regexp(_NAME, error="Must be the name of a property")),
+        fields.String(
+            validate=validate.Regexp(PROPERTY_NAME, error="Must be the name of a property")
+        ),
         load_default=list,
-        validate=validate.Length(max=_MOST_PROPERTIES),
+        validate=validate.Length(max=MOST_PROPERTIES),
     )
     include_associations = Flag(data_key="includeAssociations", load_default=False)
     association_types = fields.List(

@@ -4,6 +4,8 @@
 //                               says so
 // <div id=… data-live="2000">   fetched again from this page's address every so many milliseconds,
 //                               for as long as what comes back says so too
+// <div id=… data-events="/…">   its parts are replaced by those of the same id that each event
+//                               brings; where there are no events, data-live counts
 // <p id=… role="status">        stays where it is and says what the fetched page says
 // <button data-copy="#id">      copies what stands there
 
@@ -23,6 +25,8 @@ const fetchPage = async (address) => {
 const renew = (part, page) => {
   const fresh = page.getElementById(part.id);
   part.replaceWith(fresh);
+  document.title = page.title;
+  fresh.querySelectorAll("form[data-search]").forEach(searchWhileTyping);
   // A screen reader listens to the element that was there.
   for (const said of document.querySelectorAll("[role=status][id]")) {
     const news = page.getElementById(said.id)?.textContent ?? said.textContent;
@@ -31,7 +35,7 @@ const renew = (part, page) => {
   return fresh;
 };
 
-for (const form of document.querySelectorAll("form[data-search]")) {
+const searchWhileTyping = (form) => {
   let waiting;
   let asked = 0;
   const search = async () => {
@@ -56,7 +60,8 @@ for (const form of document.querySelectorAll("form[data-search]")) {
     clearTimeout(waiting);
     search();
   });
-}
+};
+document.querySelectorAll("form[data-search]").forEach(searchWhileTyping);
 
 const keepLive = (id) => {
   const every = Number(document.getElementById(id)?.dataset.live);
@@ -72,7 +77,24 @@ const keepLive = (id) => {
     keepLive(id);
   }, every);
 };
-document.querySelectorAll("[data-live]").forEach((part) => keepLive(part.id));
+const listen = (id) => {
+  const source = new EventSource(document.getElementById(id).dataset.events);
+  source.addEventListener("progress", (event) => {
+    const news = new DOMParser().parseFromString(event.data, "text/html");
+    for (const part of [...news.body.children]) document.getElementById(part.id)?.replaceWith(part);
+  });
+  source.addEventListener("end", async () => {
+    source.close();
+    const page = await fetchPage(window.location.href).catch(() => keepLive(id));
+    if (page) renew(document.getElementById(id), page);
+  });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) keepLive(id);
+  });
+};
+for (const part of document.querySelectorAll("[data-live]")) {
+  (part.dataset.events ? listen : keepLive)(part.id);
+}
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = !navigator.clipboard;

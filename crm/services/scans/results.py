@@ -6,6 +6,7 @@ goes on after the last id of the one before, however far down that is.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 
@@ -58,6 +59,10 @@ _PAGE = f"""
         ORDER BY scan_id, deal_id LIMIT {MOST + 1}) AS deals
     ORDER BY deal_id LIMIT :more
 """  # noqa: S608 - our own names
+_LABELS = text("SELECT labels FROM scans WHERE id = :row_id")
+_FAILURES = text(
+    "SELECT deal_id, reason FROM scan_failures WHERE scan_id = :row_id ORDER BY deal_id LIMIT :most"
+)
 _COUNT = text(f"SELECT count(*) FROM scan_deals WHERE {_WHERE}")  # noqa: S608 - our own names
 _LAST_BEFORE = text(
     f"SELECT deal_id FROM scan_deals WHERE {_WHERE}"  # noqa: S608 - our own names
@@ -127,6 +132,22 @@ def read_page(
     if len(rows) > page_size:
         next_cursor = cursor_of(listing, deals[-1][0], before + page_size, total)
     return ResultPage([item for _, item in deals], before // page_size + 1, total, next_cursor)
+
+
+def find_labels(scan: ScanState) -> Mapping[str, Any]:
+    """What the portal calls its pipelines, stages and owners, as the scan found them.
+
+    Returns:
+        ``{"pipelines": {id: {"label", "stages": {id: label}}}, "owners": {id: e-mail}}`` and more;
+        empty before HubSpot has told.
+    """
+    return db.session.scalar(_LABELS, {"row_id": scan.row_id}) or {}
+
+
+def list_failures(scan: ScanState, most: int) -> Sequence[tuple[str, str]]:
+    """Deals that could not be stored: of each the id that HubSpot gave, and the reason."""
+    rows = db.session.execute(_FAILURES, {"row_id": scan.row_id, "most": most})
+    return [(deal_id, reason) for deal_id, reason in rows]
 
 
 def read_all(scan: ScanState) -> Iterator[Sequence[str]]:

@@ -1,5 +1,6 @@
 """Starting and cancelling scans, and what one is asked to do."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -31,6 +32,9 @@ MOST_AT_ONCE = 10
 ASSOCIATED = tuple(each.name for each in (CONTACTS, COMPANIES, LINE_ITEMS, TICKETS))
 """What the deals' associations can be asked of."""
 LARGEST_BATCH = 100
+MOST_PROPERTIES = 250
+"""That a scan may ask for by name."""
+PROPERTY_NAME = re.compile(r"[a-z0-9_]{1,255}\Z")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Statistics over the scans that an organization started within a period."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from sqlalchemy import text
@@ -40,6 +42,32 @@ SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', {TIME}) AS timestamp,
     count(*) FILTER (WHERE status = 'failed' AND error_code = 'HUBSPOT_UNAVAILABLE') AS network
 FROM mine
 """)  # noqa: S608 - our own names
+
+_BY_DAY = text("""
+SELECT today - ago AS day, coalesce(sum(processed_items), 0) AS deals,
+    coalesce(sum(extract(epoch FROM completed_at - started_at)), 0) AS seconds
+FROM (SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS today) AS now
+CROSS JOIN generate_series(:days - 1, 0, -1) AS ago
+LEFT JOIN scans ON organization_id = :organization_id AND status = 'completed'
+    AND (completed_at AT TIME ZONE 'UTC')::date = today - ago
+GROUP BY day ORDER BY day
+""")
+
+
+@dataclass(frozen=True)
+class Day:
+    """What the scans brought that completed on a day of UTC."""
+
+    day: date
+    deals: int
+    seconds: float
+    """That they took together."""
+
+
+def count_by_day(organization_id: int, days: int) -> Sequence[Day]:
+    """The last days up to today, of an organization's scans that are still kept."""
+    rows = db.session.execute(_BY_DAY, {"organization_id": organization_id, "days": days})
+    return [Day(day, int(deals), float(seconds)) for day, deals, seconds in rows]
 
 
 def count_up(organization_id: int, period: str) -> dict[str, Any]:
