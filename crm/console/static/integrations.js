@@ -1,10 +1,9 @@
 // Consent is given in a tab of its own. When it tells what came of it, the page shows that.
 
 new BroadcastChannel("integrations").addEventListener("message", async ({ data }) => {
-  const part = document.getElementById("connections");
-  const fresh = await fetchPart(window.location.href, part.id);
-  if (!fresh) return;
-  part.replaceWith(fresh);
+  const page = await fetchPage(window.location.href);
+  if (!page) return;
+  const fresh = renew(document.getElementById("connections"), page);
   const about = [...fresh.querySelectorAll("[data-provider]")].find(
     (each) => each.dataset.provider === data.provider,
   );
