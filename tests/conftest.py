@@ -14,6 +14,7 @@ from typing import Any
 
 import flask_migrate
 import procrastinate
+import psutil
 import psycopg2
 import pytest
 import redis
@@ -38,6 +39,14 @@ CREATE_DATABASE = (
     " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
 )
 PASSWORD = "a good password"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since many a test waits for a process or for HubSpot's window.
+
+    Counted logically: a two-thread virtual machine has one physical core.
+    """
+    return (psutil.cpu_count(logical=True) or 1) + 1
 
 
 @pytest.fixture(autouse=True)
