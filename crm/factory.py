@@ -1,11 +1,13 @@
 """The application factory: the one module that knows all others, and puts them together."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 import structlog
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_swagger_ui import get_swaggerui_blueprint
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -50,6 +52,24 @@ _OPEN_TO_ALL = (
 )
 
 
+class _Sessions(SecureCookieSessionInterface):
+    """Those of the console; a request without its cookie does not pay for them."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Read the cookie, if there is one."""
+        if self.get_cookie_name(app) in request.cookies:
+            return super().open_session(app, request)
+        return self.session_class()
+
+
+class _Service(Flask):
+    session_interface = _Sessions()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself; Flask looks twenty times a request for coroutines, and none is here."""
+        return func
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """Put the service together.
 
@@ -58,7 +78,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     settings = settings or _load_settings()
     configure_logs(level=settings.log_level, as_json=settings.is_production)
-    app = Flask("crm")
+    app = _Service("crm")
     app.config.update(_flask_config(settings))
     app.extensions["crm_settings"] = settings
     if settings.trusted_proxies:
