@@ -66,7 +66,7 @@ class _Service(Flask):
     session_interface = _Sessions()
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function itself; Flask looks twenty times a request for coroutines, and none is here."""
+        """The function itself: none is a coroutine, and Flask would look twenty times a request."""
         return func
 
 
