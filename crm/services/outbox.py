@@ -8,9 +8,9 @@ from uuid import UUID
 import orjson
 import structlog
 from sqlalchemy import ColumnElement, Select, func, or_, select, text, update
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import Session, aliased
 
-from crm.extensions import transaction
+from crm.extensions import in_one_transaction, transaction
 from crm.hubspot import associations as hubspot_associations
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import BatchOutcome, HubSpotRecord
@@ -189,6 +189,11 @@ _REFUSED = text("""
 """)
 
 
+# A request and the job may write down the same rows at once; in one order, neither waits for the
+# other for ever.
+_IN_ORDER = text("SELECT FROM records WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
+
+
 def settle_records(
     rows: Sequence[PendingRecord],
     outcome: BatchOutcome[str, HubSpotRecord],
@@ -211,7 +216,9 @@ def settle_records(
         for row in reversed(rows)
         if row.key in outcome.done
     }
-    with transaction() as session:
+
+    def settle(session: Session) -> dict[int, HubSpotError]:
+        session.execute(_IN_ORDER, {"ids": [row.id for row in rows]})
         accepted = set(
             session.scalars(_ACCEPTED, {"answers": orjson.dumps(list(answers.values())).decode()})
         )
@@ -221,13 +228,6 @@ def settle_records(
                 None if row.id in accepted else same_record(outcome.done[row.key].id)
             )
             if error and not error.retryable:
-                # HubSpot's words may hold the record's values; they stand in the row.
-                log.warning(
-                    "record rejected",
-                    record_id=row.id,
-                    category=error.category,
-                    correlation_id=error.correlation_id,
-                )
                 refused[row.id] = error
         refusals = [
             {"id": row.id, "revision": row.revision, "rejection": refused[row.id].as_rejection()}
@@ -235,6 +235,17 @@ def settle_records(
             if row.id in refused
         ]
         session.execute(_REFUSED, {"refusals": orjson.dumps(refusals).decode()})
+        return refused
+
+    refused = in_one_transaction(settle)
+    for row_id, error in refused.items():
+        # HubSpot's words may hold the record's values; they stand in the row.
+        log.warning(
+            "record rejected",
+            record_id=row_id,
+            category=error.category,
+            correlation_id=error.correlation_id,
+        )
     return refused
 
 
@@ -256,8 +267,12 @@ def settle_archived(rows: Sequence[PendingRecord], found: Mapping[str, str]) -> 
     gone = [
         {"id": row.id, "revision": row.revision, "hs_object_id": found.get(row.key)} for row in rows
     ]
-    with transaction() as session:
+
+    def settle(session: Session) -> None:
+        session.execute(_IN_ORDER, {"ids": [row.id for row in rows]})
         session.execute(_ARCHIVED, {"gone": orjson.dumps(gone).decode()})
+
+    in_one_transaction(settle)
 
 
 _REFUSED_PAIRS = text("""
@@ -282,13 +297,16 @@ def settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> 
             correlation_id=error.correlation_id,
         )
         refusals.append({"id": ids[pair], "rejection": error.as_rejection()})
-    with transaction() as session:
+
+    def settle(session: Session) -> None:
         session.execute(
             update(Association)
             .where(Association.id.in_(synced))
             .values(state=SYNCED, rejection=None, synced_at=func.now())
         )
         session.execute(_REFUSED_PAIRS, {"refusals": orjson.dumps(refusals).decode()})
+
+    in_one_transaction(settle)
 
 
 def same_record(hs_object_id: str) -> HubSpotError:
