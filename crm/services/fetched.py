@@ -1,9 +1,10 @@
 """Fetched: what HubSpot says of a portal's object types is kept in Postgres, and served from there.
 
 Of all processes one asks HubSpot anew when a set has outlived its life; meanwhile, and while
-HubSpot is down, the others have the stale one.
+HubSpot is down, the others have the stale one. Where there is none yet, they wait a moment.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +25,9 @@ log = structlog.get_logger(__name__)
 
 _PAUSE = timedelta(seconds=5)
 """Between two attempts to ask HubSpot, whoever wants to know."""
+_PATIENCE = 2.0
+"""Seconds in which another process, perhaps a worker that starts just now, brings the first set."""
+_POLL = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,7 @@ class FetchedSets:
             if found is None:
                 raise
             log.warning("stale set served", set=self._name(object_type), reason=error.message)
-        if found is None:
-            raise HubSpotUnavailableError(
-                f"The {self.column.key} are not fetched yet; try again in a moment"
-            )
-        return found
+        return self._wait_for_first(portal_id, object_type) if found is None else found
 
     def find(self, portal_id: int, object_type: str) -> list[dict[str, Any]] | None:
         """A set as last fetched, however old, or None; never asks HubSpot."""
@@ -83,6 +83,19 @@ class FetchedSets:
                     log.warning(
                         "set stays stale", set=self._name(object_type), reason=error.message
                     )
+
+    def _wait_for_first(self, portal_id: int, object_type: str) -> list[dict[str, Any]]:
+        """The set that somebody else is fetching."""
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            time.sleep(_POLL)
+            with transaction():  # So that none is open while we wait.
+                found = self.find(portal_id, object_type)
+            if found is not None:
+                return found
+        raise HubSpotUnavailableError(
+            f"The {self.column.key} are not fetched yet; try again in a moment"
+        )
 
     def _claim(self, portal_id: int, object_type: str) -> bool:
         """Whether this caller is the one to ask HubSpot now; all others use what there is."""

@@ -167,6 +167,19 @@ def test_others_are_served_the_stale_ones_while_one_is_asking(app, sandbox):
     assert sandbox.requests()["total"] == before + 1
 
 
+def test_whoever_asks_during_the_very_first_fetch_waits_for_it(app, sandbox):
+    sandbox.set_faults([{"kind": "slow", "seconds": 0.5}])
+    first = threading.Thread(target=lambda: app.test_client().get(PATH))
+    first.start()
+    wait_until(_is_claimed)
+
+    answer = app.test_client().get(PATH)
+
+    first.join()
+    assert answer.json == TICKETS
+    assert sandbox.requests()["total"] == 1
+
+
 def _is_claimed():
     with transaction() as session:
         statement = "SELECT bool_or(attempted_at > now() - interval '1 minute') FROM pipeline_sets"
