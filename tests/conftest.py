@@ -28,6 +28,7 @@ from sqlalchemy import text
 from crm import create_app
 from crm.config import Settings, load_settings
 from crm.extensions import db, limiter
+from crm.logs import configure_logs
 from crm.queue import app as queue
 from crm.sandbox import SandboxServer
 from crm.sandbox.delivery_settings import DeliverySettings
@@ -197,6 +198,8 @@ def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Itera
     app = _Kept.app
     settings = app.extensions["crm_settings"]
     limiter.reset()
+    # To the standard error of this test, which may read it.
+    configure_logs(level=settings.log_level, as_json=settings.is_production)
     with app.app_context():
         yield app
         db.session.remove()
