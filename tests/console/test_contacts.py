@@ -51,7 +51,7 @@ def some(make_graph):
 
 
 def test_contacts_are_found_while_somebody_types(admin, some, visitor):
-    visitor.sign_in().get_by_role("link", name="Contacts").click()
+    visitor.sign_in("/console/contacts")
     page = visitor.page
     expect(page.get_by_role("link", name="Mary Keller")).to_be_visible()
     visitor.check_accessibility()
@@ -67,8 +67,7 @@ def test_contacts_are_found_while_somebody_types(admin, some, visitor):
 
 def test_the_address_of_a_search_is_the_search(admin, some, open_browser):
     visitor = open_browser()
-    visitor.sign_in()
-    page = visitor.go("/console/contacts?q=compiler&sort=email&state=synced")
+    page = visitor.sign_in("/console/contacts?q=compiler&sort=email&state=synced")
 
     expect(page.get_by_role("link", name="Mary Keller")).to_be_visible()
     expect(page.get_by_role("link", name="Grace Hopper")).to_have_count(0)
@@ -78,8 +77,7 @@ def test_the_address_of_a_search_is_the_search(admin, some, open_browser):
 
 def test_a_search_works_without_script(admin, some, open_browser):
     visitor = open_browser(java_script_enabled=False)
-    page = visitor.sign_in()
-    page.goto(f"{visitor.address}/console/contacts")
+    page = visitor.sign_in("/console/contacts")
     page.get_by_label("Search contacts").fill("hop")
     page.get_by_role("button", name="Search").click()
 
@@ -88,8 +86,7 @@ def test_a_search_works_without_script(admin, some, open_browser):
 
 
 def test_what_nobody_is_called_says_so_and_leads_back(admin, some, visitor):
-    visitor.sign_in()
-    page = visitor.go("/console/contacts?q=nobody")
+    page = visitor.sign_in("/console/contacts?q=nobody")
 
     expect(page.get_by_text("Nobody like this")).to_be_visible()
     visitor.check_accessibility()
@@ -98,8 +95,7 @@ def test_what_nobody_is_called_says_so_and_leads_back(admin, some, visitor):
 
 
 def test_a_contact_is_shown_with_its_deal_ticket_and_state(admin, ada, visitor):
-    visitor.sign_in()
-    page = visitor.go(f"/console/contacts/{ada}")
+    page = visitor.sign_in(f"/console/contacts/{ada}")
 
     expect(page.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
     for words in ("A new engine", "1,000,000", "The engine stutters", "Both sides hold the same"):
@@ -108,8 +104,7 @@ def test_a_contact_is_shown_with_its_deal_ticket_and_state(admin, ada, visitor):
 
 
 def test_a_change_made_in_place_reaches_hubspot(admin, ada, in_hubspot, visitor):
-    visitor.sign_in()
-    page = visitor.go(f"/console/contacts/{ada}")
+    page = visitor.sign_in(f"/console/contacts/{ada}")
     page.get_by_role("link", name="Edit").click()
     visitor.check_accessibility()
     page.get_by_label("Job title").fill("Countess")
@@ -125,8 +120,7 @@ def test_two_who_change_the_same_are_shown_both_and_one_chooses(
 ):
     first, second = open_browser(), open_browser()
     for each in (first, second):
-        each.sign_in()
-        each.go(f"/console/contacts/{ada}?edit=1")
+        each.sign_in(f"/console/contacts/{ada}?edit=1")
     first.page.get_by_label("Phone").fill("111")
     first.page.get_by_role("button", name="Save").click()
     expect(first.page.get_by_role("status").first).to_contain_text("Saved")
@@ -145,8 +139,7 @@ def test_two_who_change_the_same_are_shown_both_and_one_chooses(
 def test_two_who_change_different_things_do_not_notice(admin, ada, in_hubspot, open_browser):
     first, second = open_browser(), open_browser()
     for each in (first, second):
-        each.sign_in()
-        each.go(f"/console/contacts/{ada}?edit=1")
+        each.sign_in(f"/console/contacts/{ada}?edit=1")
     first.page.get_by_label("Phone").fill("111")
     first.page.get_by_role("button", name="Save").click()
     expect(first.page.get_by_role("status").first).to_contain_text("Saved")
@@ -159,8 +152,7 @@ def test_two_who_change_different_things_do_not_notice(admin, ada, in_hubspot, o
 
 
 def test_what_hubspot_would_refuse_is_said_at_its_field(admin, ada, visitor):
-    visitor.sign_in()
-    page = visitor.go(f"/console/contacts/{ada}?edit=1")
+    page = visitor.sign_in(f"/console/contacts/{ada}?edit=1")
     page.get_by_label("Email").fill("no address")
     page.get_by_role("button", name="Save").click()
 
@@ -173,8 +165,7 @@ def test_while_hubspot_is_down_a_change_is_kept_and_said_so(
     admin, ada, sandbox, in_hubspot, open_browser
 ):
     visitor = open_browser()
-    visitor.sign_in()
-    page = visitor.go(f"/console/contacts/{ada}?edit=1")
+    page = visitor.sign_in(f"/console/contacts/{ada}?edit=1")
     sandbox.stop()
     page.set_default_timeout(15_000)
     page.get_by_label("Job title").fill("Countess")
@@ -189,8 +180,7 @@ def test_a_user_looks_and_cannot_change(app, ada, client, open_browser):
         email="user@example.com", password=PASSWORD, role="user", organization="Default"
     )
     visitor = open_browser()
-    visitor.sign_in("user@example.com")
-    page = visitor.go(f"/console/contacts/{ada}?edit=1")
+    page = visitor.sign_in(f"/console/contacts/{ada}?edit=1", email="user@example.com")
 
     expect(page.get_by_role("heading", name="Ada Lovelace")).to_be_visible()
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
@@ -199,8 +189,7 @@ def test_a_user_looks_and_cannot_change(app, ada, client, open_browser):
 
 def test_of_two_answers_only_that_to_the_last_question_is_shown(admin, some, open_browser):
     visitor = open_browser()
-    visitor.sign_in()
-    page = visitor.go("/console/contacts")
+    page = visitor.sign_in("/console/contacts")
     slow = []
 
     def hold(route):
@@ -224,8 +213,7 @@ def test_of_two_answers_only_that_to_the_last_question_is_shown(admin, some, ope
 
 def test_whose_session_ended_meanwhile_is_asked_to_sign_in(admin, some, open_browser):
     visitor = open_browser()
-    visitor.sign_in()
-    page = visitor.go("/console/contacts")
+    page = visitor.sign_in("/console/contacts")
     with transaction() as session:
         session.execute(text("UPDATE sign_ins SET ended_at = now()"))
     page.get_by_label("Search contacts").fill("grace")

@@ -68,8 +68,7 @@ def one_scan():
 
 
 def test_an_extraction_is_started_looked_through_and_downloaded(admin, deals, run_jobs, visitor):
-    page = visitor.sign_in()
-    page.get_by_role("link", name="Extractions").click()
+    page = visitor.sign_in(HERE)
     visitor.check_accessibility()
     page.get_by_role("link", name="Start the first one").click()
     page.get_by_label("Name").fill("nightly")
@@ -209,9 +208,8 @@ def test_without_a_key_nothing_is_started_and_it_says_who_can_help(session, chan
 
 def test_progress_moves_as_it_happens(admin, visitor):
     make_scan(status="running", total_items=100, processed_items=10, deals=0)
-    visitor.sign_in()
     asked = []
-    page = visitor.go(f"{HERE}/nightly")
+    page = visitor.sign_in(f"{HERE}/nightly")
     page.on("request", lambda request: asked.append(request.url))
     bar = page.get_by_role("progressbar")
     expect(bar).to_have_attribute("value", "10")
@@ -234,10 +232,9 @@ def test_progress_is_asked_for_where_it_is_not_told(admin, open_browser, monkeyp
     monkeypatch.setattr(streams, "_streams", BoundedSemaphore(0))
     make_scan(status="running", total_items=100, processed_items=10)
     visitor = open_browser()
-    visitor.sign_in()
     visitor.page.clock.install()
     with visitor.page.expect_response("**/events") as refused:
-        page = visitor.go(f"{HERE}/nightly")
+        page = visitor.sign_in(f"{HERE}/nightly")
     assert refused.value.status == 429
     change(processed_items=60)
     page.clock.run_for(2500)
@@ -248,8 +245,7 @@ def test_progress_is_asked_for_where_it_is_not_told(admin, open_browser, monkeyp
 def test_progress_is_looked_at_again_without_a_script(admin, open_browser):
     make_scan(status="running", total_items=100, processed_items=10)
     visitor = open_browser(java_script_enabled=False)
-    visitor.sign_in()
-    page = visitor.go(f"{HERE}/nightly")
+    page = visitor.sign_in(f"{HERE}/nightly")
     change(processed_items=60)
     page.get_by_role("link", name="Look how far it is now").click()
 
@@ -271,8 +267,7 @@ def test_events_bring_a_part_of_the_page_and_then_the_end(session):
 
 def test_an_extraction_is_cancelled_after_a_second_thought(admin, visitor):
     make_scan(status="running", total_items=100, processed_items=10)
-    visitor.sign_in()
-    page = visitor.go(f"{HERE}/nightly")
+    page = visitor.sign_in(f"{HERE}/nightly")
     page.get_by_text("Cancel…").click()
     page.get_by_role("button", name="Yes, cancel it").click()
 
@@ -292,8 +287,7 @@ def test_cancelling_what_has_ended_says_so(session):
 
 
 def test_a_refused_token_is_explained_and_all_else_kept_for_another_try(admin, run_jobs, visitor):
-    visitor.sign_in()
-    page = visitor.go(f"{HERE}/new")
+    page = visitor.sign_in(f"{HERE}/new")
     page.get_by_label("Name").fill("nightly")
     page.get_by_label("HubSpot access token").fill("pat-na1-wrong")
     page.get_by_label("Tickets").check()
@@ -327,8 +321,7 @@ def test_every_extraction_is_listed_with_how_it_stands(admin, visitor):
     make_scan("done", deals=3)
     make_scan("broken", status="failed", error_message="HubSpot refused the token")
     make_scan("busy", status="running", total_items=100, processed_items=10)
-    visitor.sign_in()
-    page = visitor.go(HERE)
+    page = visitor.sign_in(HERE)
     visitor.check_accessibility()
 
     expect(page.get_by_role("row", name="done")).to_contain_text("completed")

@@ -52,7 +52,7 @@ def ada(sandbox):
 @pytest.fixture
 def integrations(admin, visitor):
     """The page of integrations."""
-    visitor.sign_in().get_by_role("link", name="Integrations").click()
+    visitor.sign_in("/console/integrations")
     expect(visitor.page.get_by_role("heading", name="Integrations")).to_be_visible()
     return visitor
 
@@ -152,8 +152,7 @@ def test_a_way_back_that_is_walked_twice_is_refused(integrations, provider):
 
 def test_without_javascript_everything_works_as_well(admin, open_browser):
     visitor = open_browser(java_script_enabled=False)
-    page = visitor.sign_in()
-    visitor.go("/console/integrations")
+    page = visitor.sign_in("/console/integrations")
     consent = open_consent(page, "airtable")
     allow(consent)
     consent.get_by_role("link", name="Back to the integrations").click()

@@ -39,7 +39,7 @@ def hubspot(sandbox, ids):
 
 @pytest.fixture
 def board(admin, ids, visitor):
-    visitor.sign_in().get_by_role("link", name="Pipelines").click()
+    visitor.sign_in("/console/pipelines/deals")
     return visitor
 
 
@@ -61,8 +61,7 @@ def test_a_board_shows_each_stage_with_its_total(board):
 
 def test_a_deal_that_is_dragged_to_another_stage_reaches_hubspot(admin, ids, hubspot, open_browser):
     visitor = open_browser({"width": 2200, "height": 900})
-    visitor.sign_in()
-    page = visitor.go("/console/pipelines/deals")
+    page = visitor.sign_in("/console/pipelines/deals")
     page.get_by_text("A new engine", exact=True).drag_to(column(page, "Closed Won"))
 
     expect(page.get_by_role("status").first).to_contain_text("Moved, here and in HubSpot")
@@ -83,8 +82,7 @@ def test_a_ticket_is_moved_by_keyboard_alone(board, hubspot):
 
 def test_a_board_works_without_script(admin, ids, hubspot, open_browser):
     visitor = open_browser(java_script_enabled=False)
-    visitor.sign_in()
-    page = visitor.go("/console/pipelines/deals")
+    page = visitor.sign_in("/console/pipelines/deals")
     page.get_by_text("Move A new engine to another stage").click()
     page.get_by_role("button", name="Contract Sent").click()
 
@@ -95,8 +93,7 @@ def test_a_board_works_without_script(admin, ids, hubspot, open_browser):
 def test_of_two_who_move_one_deal_the_later_is_told(admin, ids, hubspot, open_browser):
     first, second = open_browser(), open_browser()
     for each in (first, second):
-        each.sign_in()
-        each.go("/console/pipelines/deals")
+        each.sign_in("/console/pipelines/deals")
         each.page.get_by_text("Move A new engine to another stage").click()
     first.page.get_by_role("button", name="Closed Won").click()
     expect(first.page.get_by_role("status").first).to_contain_text("Moved")

@@ -15,7 +15,7 @@ from tests.console.conftest import sign_in
 @pytest.fixture
 def settings(admin, visitor):
     """The page of settings."""
-    visitor.sign_in().get_by_role("link", name="Settings").click()
+    visitor.sign_in("/console/settings")
     expect(visitor.page.get_by_role("heading", name="People")).to_be_visible()
     return visitor
 

@@ -64,8 +64,7 @@ def test_a_refused_change_is_dropped_after_a_second_thought(
     refused, deals_in_hubspot, open_browser
 ):
     visitor = open_browser()
-    visitor.sign_in()
-    page = visitor.go("/console/sync")
+    page = visitor.sign_in("/console/sync")
     page.get_by_text("Drop…").click()
     expect(page.get_by_text("HubSpot never had this record")).to_be_visible()
     page.get_by_role("button", name="Yes, drop it").click()
@@ -100,8 +99,7 @@ def test_webhooks_are_listed_with_what_came_of_them(admin, client, sandbox, make
         )
     )
     db.session.commit()
-    visitor.sign_in()
-    page = visitor.go("/console/sync/webhooks")
+    page = visitor.sign_in("/console/sync/webhooks")
 
     expect(page.get_by_role("row", name="contact.propertyChange")).to_contain_text("looked up")
     expect(page.get_by_role("row", name="deal.creation")).to_contain_text("waiting")
@@ -117,8 +115,7 @@ def test_both_sides_are_compared_and_the_report_told(admin, register, sandbox, r
     run_jobs()
     service.sweep()
     run_jobs()
-    visitor.sign_in()
-    page = visitor.go("/console/sync/runs")
+    page = visitor.sign_in("/console/sync/runs")
     visitor.check_accessibility()
     path = f"{sandbox.url}/crm/v3/objects/contacts"
     new = {"properties": {"email": "grace@example.com"}}
