@@ -4,10 +4,12 @@
 ``_NAVIGATION`` if it is to be found; what pages have in common are the macros of ``ui.html``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, request
+from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_bootstrap import Bootstrap5
 from flask_compress import Compress
 from flask_wtf import CSRFProtect
@@ -30,6 +32,7 @@ from crm.services.sign_ins import BROWSER_LIFE
 
 _COMPRESSED = ("text/css", "text/javascript", "image/svg+xml")
 
+_compress = Compress()
 _csrf = CSRFProtect()
 
 
@@ -78,13 +81,14 @@ def init_console(app: Flask) -> None:
         BOOTSTRAP_SERVE_LOCAL=True,
         # Never what is private: how well it compresses tells of what is in it (BREACH).
         COMPRESS_MIMETYPES=_COMPRESSED,
+        COMPRESS_REGISTER=False,  # Else every answer of the API would be looked at.
     )
-    for extension in (Bootstrap5(), Compress(), _csrf):
+    for extension in (Bootstrap5(), _compress, _csrf):
         extension.init_app(app)
-    # Registered after Compress, so that it comes before it.
-    app.after_request(_read_file)
     register_formats(app)
     app.register_blueprint(_make_blueprint())
+    for endpoint in ("console.static", "bootstrap.static"):
+        app.view_functions[endpoint] = _compressed(app.view_functions[endpoint])
 
 
 def _make_blueprint() -> Blueprint:
@@ -105,12 +109,21 @@ def _make_blueprint() -> Blueprint:
     return console
 
 
-def _read_file(response: Response) -> Response:
-    """Take a style sheet or script into memory: compressed as a stream, its file stays open."""
-    if response.direct_passthrough and response.mimetype in _COMPRESSED:
-        response.direct_passthrough = False
-        response.make_sequence()
-    return response
+def _compressed(view: Callable[..., Any]) -> Callable[..., Response]:
+    """A view of files, of which style sheets, scripts and drawings are sent compressed."""
+
+    @wraps(view)
+    def serve(**given: Any) -> Response:
+        response: Response = current_app.make_response(view(**given))
+        if response.direct_passthrough and response.mimetype in _COMPRESSED:
+            # Into memory: compressed as a stream, or to a browser that went away, the file would
+            # stay open.
+            response.direct_passthrough = False
+            response.make_sequence()
+            response.close()
+        return _compress.after_request(response)
+
+    return serve
 
 
 def _guard_answer(response: Response) -> Response:

@@ -22,7 +22,7 @@ _TITLES = {
     412: "It has changed meanwhile",
     413: "That is too much at once",
     429: "One moment, please",
-    503: "HubSpot cannot be reached",
+    503: "Something that this needs is away",
 }
 _SENTENCES = {
     400: "The request was not understood. Go back, reload the page, and try again.",
@@ -64,12 +64,9 @@ def _show_unexpected(error: Exception) -> Response:
 
 def _show_unrouted(response: Response) -> Response:
     """Programs get the API's answer about an address that is nowhere, people a page."""
-    wanted = request.accept_mimetypes
-    if (
-        request.endpoint is None
-        and response.status_code >= HTTPStatus.BAD_REQUEST
-        and wanted.best_match(["application/json", "text/html"]) == "text/html"
-    ):
+    if request.endpoint is not None or response.status_code < HTTPStatus.BAD_REQUEST:
+        return response
+    if request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html":
         response.data = _page(response.status_code).get_data()
         response.content_type = "text/html; charset=utf-8"
         return guard_page(response)

@@ -1,6 +1,5 @@
 """Forms: fields that take nothing which the database or HubSpot could not hold."""
 
-import re
 from typing import Any
 
 from flask_wtf import FlaskForm
@@ -10,18 +9,17 @@ from wtforms import Field, PasswordField, StringField, ValidationError
 from wtforms.validators import InputRequired, Length, Optional
 
 from crm.services.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
-
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+from crm.services.values import FORBIDDEN_IN_LINE, FORBIDDEN_IN_TEXT
 
 
 def is_storable(text: str) -> bool:
     """Whether Postgres and HubSpot can hold a text of any number of lines."""
-    return not _FORBIDDEN.search(re.sub(r"[\t\r\n]", "", text))
+    return not FORBIDDEN_IN_TEXT.search(text)
 
 
 def one_line(_: FlaskForm, field: Field) -> None:
     """Refuse control characters, which Postgres cannot all hold."""
-    if field.data and _FORBIDDEN.search(field.data):
+    if field.data and FORBIDDEN_IN_LINE.search(field.data):
         raise ValidationError("This holds characters that cannot be stored.")
 
 
