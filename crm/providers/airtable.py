@@ -5,7 +5,6 @@ PKCE is mandatory, and a refresh token counts once; an app has no way to revoke 
 """
 
 import time
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -133,16 +132,14 @@ class Airtable(Provider):
             return dict(body)
 
     def _ask_for_tokens(self, **form: str) -> Tokens:
-        basic = b64encode(f"{self.client_id}:{self.client_secret}".encode()).decode()
-        headers = {
-            **HEADERS,
-            "Authorization": f"Basic {basic}",
-            "Content-Type": "application/x-www-form-urlencoded",
-        }
         request = requests.Request(
-            "POST", f"{self._web}/oauth2/v1/token", headers=headers, data=form
+            "POST",
+            f"{self._web}/oauth2/v1/token",
+            headers={**HEADERS, "Content-Type": "application/x-www-form-urlencoded"},
+            data=form,
+            auth=(self.client_id, self.client_secret),
         )
-        secrets = (*form.values(), self.client_secret, basic)
+        secrets = (*form.values(), self.client_secret)
         return tokens_from(self.label, call_for_tokens(self.label, request, secrets=secrets))
 
     @property

@@ -4,7 +4,6 @@ Source: Notion API, "Authorization", "Create a token", "Refresh a token", "Revok
 Notion has no PKCE, and does not tell when an access token ends.
 """
 
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -97,8 +96,9 @@ class Notion(Provider):
         call(self.label, self._app_request(path, given), secrets=secrets)
 
     def _app_request(self, path: str, given: Mapping[str, str]) -> requests.Request:
-        basic = b64encode(f"{self.client_id}:{self.client_secret}".encode()).decode()
-        return self._request(path, given, {**HEADERS, "Authorization": f"Basic {basic}"})
+        request = self._request(path, given, HEADERS)
+        request.auth = (self.client_id, self.client_secret)
+        return request
 
     def _request(
         self, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
