@@ -6,7 +6,6 @@ observations and promised nowhere.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 from crm.hubspot import associations as hubspot_associations
@@ -88,20 +87,6 @@ def read_page(
     if is_long:
         found = _with_properties(client, selection, found)
     return Page(found, unreadable, following)
-
-
-def iterate(
-    client: HubSpotClient,
-    object_type: ObjectType,
-    *,
-    properties: Sequence[str],
-    associations: Collection[ObjectType] = (),
-    archived: bool = False,
-    start: str = "",
-) -> Iterator[HubSpotRecord]:
-    """Every record of a type, by id; the arguments are those of ``Selection``, ``list_pages``."""
-    selection = Selection(object_type, properties, associations, archived)
-    return chain.from_iterable(list_pages(client, selection, start=start))
 
 
 def list_pages(

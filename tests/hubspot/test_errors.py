@@ -17,7 +17,7 @@ from crm.hubspot.errors import (
     HubSpotScopeError,
     HubSpotUnavailableError,
 )
-from crm.hubspot.lists import iterate
+from crm.hubspot.lists import Selection, list_pages
 from crm.hubspot.pipelines import list_pipelines
 from crm.hubspot.properties import ensure_unique_property, list_properties
 from crm.hubspot.records import Write, get, read_batch, update, upsert
@@ -242,7 +242,7 @@ WRITE = Write(trace_id="t", id="ada@example.com", properties={"email": "ada@exam
         lambda client: ensure_unique_property(client, DEALS, "x", label="x", description="x"),
         lambda client: get(client, CONTACTS, "1"),
         lambda client: read_batch(client, CONTACTS, ["1"], properties=[]),
-        lambda client: list(iterate(client, CONTACTS, properties=[])),
+        lambda client: list(list_pages(client, Selection(CONTACTS, properties=[]))),
         lambda client: list(search(client, CONTACTS)),
         lambda client: list(search_modified(client, CONTACTS, datetime.now(UTC))),
         lambda client: list(owners.iterate(client)),

@@ -1,13 +1,14 @@
 """Reading: every page of every list, every part of every batch, and what is not there."""
 
 from datetime import UTC, datetime
+from itertools import chain
 
 import pytest
 
 from crm.hubspot import associations, owners, records
 from crm.hubspot.account import get_details, get_usage
 from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError, HubSpotUnavailableError
-from crm.hubspot.lists import iterate
+from crm.hubspot.lists import Selection, list_pages
 from crm.hubspot.properties import list_properties
 from crm.hubspot.records import read_batch
 from crm.objects import COMPANIES, CONTACTS, DEALS, LINE_ITEMS
@@ -46,6 +47,10 @@ def short_pages(relay):
         return call.pass_on()
 
     relay.handler = handler
+
+
+def iterate(client, object_type, *, start="", **chosen):
+    return chain.from_iterable(list_pages(client, Selection(object_type, **chosen), start=start))
 
 
 def test_a_list_is_read_to_its_end(client, sandbox, ids):
