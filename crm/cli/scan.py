@@ -129,7 +129,9 @@ def cancel(scan_id: str, organization: str) -> None:
 @click.option("--pipeline", help="Only deals of the pipeline with this id.")
 @click.option("--stage", "dealstage", help="Only deals in the stage with this id.")
 @click.option("--owner", "owner_id", help="Only deals of the owner with this id.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many."
+)
 @of_organization
 def show_results(scan_id: str, limit: int, organization: str, **filters: str | None) -> None:
     """Print deals that SCAN_ID brought, a JSON object a line."""

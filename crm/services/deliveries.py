@@ -39,6 +39,7 @@ def store_events(events: Sequence[Mapping[str, Any]]) -> None:
     if not events:
         return
     told = {
+        # As we have read it: a number too large for Postgres would hold up all that comes after.
         # A row so small is written several times as fast.
         "body": zlib.compress(orjson.dumps(events), zlib.Z_BEST_SPEED),
         "hub_ids": list({each["portalId"] for each in events}),

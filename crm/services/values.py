@@ -17,7 +17,9 @@ from crm.hubspot.properties import Property
 LONGEST = 65_536
 """HubSpot's limit of a text property, in characters (docs: properties)."""
 
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+FORBIDDEN_IN_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What Postgres and HubSpot cannot hold, or nobody can see."""
 _NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,10})?")
 _MOST_NAMED = 20
 _email = validate.And(validate.Length(max=254), validate.Email())
@@ -61,7 +63,7 @@ def as_hubspot_writes(definition: Property | None, value: Any) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return _number_text(value) if isinstance(value, int | float) else _text(value)
+    return as_number(value) if isinstance(value, int | float) else _text(value)
 
 
 def _string(_: Property, value: Any) -> str:
@@ -73,16 +75,21 @@ def _text(value: Any) -> str:
         raise ValueProblem("Must be a text.")
     if len(value) > LONGEST:
         raise ValueProblem(f"Longer than maximum length {LONGEST}.")
-    if _FORBIDDEN.search(value):
+    if FORBIDDEN_IN_TEXT.search(value):
         raise ValueProblem("Must not contain control characters or broken Unicode.")
     return value
 
 
 def _number(_: Property, value: Any) -> str:
-    return _number_text(value)
+    return as_number(value)
 
 
-def _number_text(value: Any) -> str:
+def as_number(value: Any) -> str:
+    """A number as HubSpot writes it, given as one or as its digits.
+
+    Raises:
+        ValueProblem: it is none, or has too many digits.
+    """
     if isinstance(value, float):
         # The shortest digits that stand for it, never its exponent.
         text = f"{Decimal(repr(value)):f}".removesuffix(".0")

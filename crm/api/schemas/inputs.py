@@ -1,11 +1,9 @@
 """What every input must pass: strict types, sizes, and text that Postgres and HubSpot can hold."""
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from math import inf
 from typing import Any, NoReturn
 
@@ -15,13 +13,8 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from crm.errors import InvalidInputError
+from crm.services.values import FORBIDDEN_IN_LINE, FORBIDDEN_IN_TEXT, ValueProblem, as_number
 
-LONGEST_TEXT = 65_536
-"""HubSpot's limit of a text property, in characters (docs: properties)."""
-
-_FORBIDDEN_IN_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_FORBIDDEN_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,10})?")
 _LONGEST_WHOLE_NUMBER = 40
 """Digits; more are no number that any field takes, and converting them takes quadratic time."""
 
@@ -29,7 +22,7 @@ _LONGEST_WHOLE_NUMBER = 40
 class Line(fields.String):
     """A text of one line: no control characters, nothing that is not Unicode."""
 
-    forbidden = _FORBIDDEN_IN_LINE
+    forbidden = FORBIDDEN_IN_LINE
 
     def __init__(
         self, *, longest: int = 255, shortest: int = 0, choices: Iterable[str] = (), **kwargs: Any
@@ -50,7 +43,7 @@ class Line(fields.String):
 class Lines(Line):
     """A text of any number of lines."""
 
-    forbidden = _FORBIDDEN_IN_TEXT
+    forbidden = FORBIDDEN_IN_TEXT
 
 
 class EmailAddress(Line):
@@ -69,16 +62,10 @@ class NumberText(fields.String):
     """A number, sent as a string or as a number, kept as the string that HubSpot wants."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, float):
-            # The shortest digits that stand for it, never its exponent.
-            text = f"{Decimal(repr(value)):f}".removesuffix(".0")
-        elif isinstance(value, int | str) and not isinstance(value, bool):
-            text = str(value)
-        else:
-            raise ValidationError("Not a valid number.")
-        if not _NUMBER.fullmatch(text):
-            raise ValidationError("Must be a number of at most 20 digits, without separators.")
-        return text
+        try:
+            return as_number(value)
+        except ValueProblem as problem:
+            raise ValidationError(str(problem)) from problem
 
 
 class MomentText(fields.String):

@@ -5,10 +5,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from crm.api.schemas.inputs import LONGEST_TEXT, Input, Line, Lines
+from crm.api.schemas.inputs import Input, Line, Lines
 from crm.api.schemas.lists import PageInput
 from crm.api.schemas.reading import RejectionSchema, page_of
 from crm.services.rejections import TYPES
+from crm.services.values import LONGEST
 
 MOST = 1000
 """Changes that one call names, and properties that it corrects."""
@@ -49,7 +50,7 @@ class _Properties(fields.Dict):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             keys=fields.String(validate=validate.Regexp(_NAME.pattern + r"\Z")),
-            values=Lines(longest=LONGEST_TEXT, allow_none=True),
+            values=Lines(longest=LONGEST, allow_none=True),
             **kwargs,
         )
 
