@@ -1,10 +1,13 @@
 """What the tests of the REST API share."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from flask import Flask
@@ -20,7 +23,7 @@ from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
 from crm.sandbox import SandboxServer
 from crm.services import accounts, api_keys
 from crm.services.records import NewRecord, associate, create_records
-from tests.conftest import PASSWORD, Person
+from tests.conftest import PASSWORD, Person, free_port, wait_until
 
 
 @pytest.fixture
@@ -213,3 +216,43 @@ def emails_in(answer: Any) -> list[str]:
 def count_rows(table: str) -> int:
     with transaction() as session:
         return int(session.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())  # noqa: S608
+
+
+@contextmanager
+def serving(settings: Settings, folder: Path, **changes: str) -> Iterator[tuple[str, psutil.Popen]]:
+    """The service as gunicorn serves it: its address, and gunicorn's own process.
+
+    Args:
+        settings: of the database.
+        folder: for what it writes.
+        changes: of its environment.
+    """
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PORT": str(port),
+        "DATABASE_URL": settings.database_url,
+        "SECRET_KEY": settings.secret_key,
+        "JWT_SECRET_KEY": settings.jwt_secret_key,
+        "LOG_LEVEL": "ERROR",
+        "DATA_DIR": str(folder),
+        "TMPDIR": str(folder),
+        **changes,
+    }
+    command = ["-m", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"]
+    process = psutil.Popen([sys.executable, *command], env=environment)
+    url = f"http://127.0.0.1:{port}"
+    processes = int(changes.get("WEB_CONCURRENCY", 1))
+    try:
+        wait_until(lambda: answers(url) and len(process.children()) == processes, 60)
+        yield url, process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def answers(url: str) -> bool:
+    """Whether the service is there yet; one that starts on a busy machine lets callers wait."""
+    with suppress(requests.RequestException):
+        return requests.get(f"{url}/health", timeout=5).ok
+    return False

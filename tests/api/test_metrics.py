@@ -1,17 +1,14 @@
 """GET /metrics: what Prometheus is told, and who may ask."""
 
-import os
 import re
-import sys
-from contextlib import suppress
 
-import psutil
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from crm.extensions import transaction
+from tests.api.conftest import answers, serving
 from tests.conftest import free_port, registration, wait_until
 
 TOKEN = "m" * 32
@@ -163,53 +160,29 @@ def test_the_answer_is_prometheuss_text(client):
 @pytest.fixture
 def gunicorn(make_settings, tmp_path):
     """The service with two processes; yields its address and gunicorn's own process."""
-    settings, port = make_settings(), free_port()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PORT": str(port),
-        "DATABASE_URL": settings.database_url,
-        "SECRET_KEY": settings.secret_key,
-        "JWT_SECRET_KEY": settings.jwt_secret_key,
-        "LOG_LEVEL": "ERROR",
-        "WEB_CONCURRENCY": "2",
-        "DATA_DIR": str(tmp_path),
-        "TMPDIR": str(tmp_path),
-    }
-    command = ["-m", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"]
-    process = psutil.Popen([sys.executable, *command], env=environment)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until(lambda: answers(url) and len(process.children()) == 2, seconds=60)
+    with serving(make_settings(), tmp_path, WEB_CONCURRENCY="2") as (url, process):
         yield url, process
-    finally:
-        process.terminate()
-        process.wait()
     assert list(tmp_path.glob("crm-metrics-*")) == []
-
-
-def answers(url):
-    with suppress(requests.ConnectionError):
-        return requests.get(f"{url}/health", timeout=2).ok
 
 
 def test_every_process_tells_what_all_have_counted_and_none_is_forgotten(gunicorn, tmp_path):
     url, process = gunicorn
 
     def count():
-        pages = {requests.get(f"{url}/metrics", timeout=5).text for _ in range(8)}
+        pages = {requests.get(f"{url}/metrics", timeout=30).text for _ in range(8)}
         key = ("crm_requests_total", "GET", "(none)", "404")
         return {figures_in(page).get(key, 0) for page in pages}
 
     for _ in range(40):
-        requests.get(f"{url}/nowhere", timeout=5)
+        requests.get(f"{url}/nowhere", timeout=30)
     before = count()
     children = process.children()
     children[0].terminate()
     wait_until(lambda: set(process.children()) != set(children) and len(process.children()) == 2)
     wait_until(lambda: answers(url))
-    requests.get(f"{url}/nowhere", timeout=5)
+    requests.get(f"{url}/nowhere", timeout=30)
 
     assert before == {40}
     assert count() == {41}
     # A new process goes on in the file of the one before, so that they become no more.
-    assert len(list(tmp_path.glob("crm-metrics-*/counter_*.db"))) == 2
+    assert len(list(tmp_path.glob("crm-metrics-*/counter_*.db"))) <= 2

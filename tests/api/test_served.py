@@ -2,48 +2,20 @@
 
 import http.client
 import json
-import os
-import subprocess
-import sys
-import tempfile
+from urllib.parse import urlsplit
 
 import pytest
-import requests
-from requests.exceptions import ConnectionError as NoConnection
 
-from tests.conftest import free_port, wait_until
+from tests.api.conftest import serving
 
 JSON = "application/json"
 
 
 @pytest.fixture(scope="module")
-def port(make_settings):
-    settings, number = make_settings(), free_port()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PORT": str(number),
-        "DATABASE_URL": settings.database_url,
-        "SECRET_KEY": settings.secret_key,
-        "JWT_SECRET_KEY": settings.jwt_secret_key,
-        "LOG_LEVEL": "ERROR",
-        "RATE_LIMIT_SIGN_IN": "1000 per 1 minute",
-        "DATA_DIR": tempfile.gettempdir(),
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"],
-        env=environment,
-    )
-    wait_until(lambda: _is_up(number))
-    yield number
-    process.terminate()
-    process.wait()
-
-
-def _is_up(port):
-    try:
-        return requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok
-    except NoConnection:
-        return False
+def port(make_settings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    with serving(make_settings(), folder, RATE_LIMIT_SIGN_IN="1000 per 1 minute") as (url, _):
+        yield urlsplit(url).port
 
 
 @pytest.mark.parametrize(("size", "status"), [(1000, 400), (2**21, 413)])
@@ -64,7 +36,7 @@ def test_whoever_sends_too_much_gets_to_read_why_it_is_refused(port, size):
 
 
 def _request(port, body, headers, **options):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(
             "POST", "/login", body=body, headers={"Content-Type": JSON} | headers, **options

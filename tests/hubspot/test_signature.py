@@ -2,6 +2,7 @@
 
 import pytest
 from hubspot.utils.signature import Signature
+from requests.structures import CaseInsensitiveDict
 
 from crm.errors import TokenError
 from crm.hubspot.signature import LONGEST_AGE_MS, check_signature, sign_v1, sign_v3
@@ -25,7 +26,8 @@ def signed_v3(**changes):
 
 
 def check(headers, *, secret=SECRET, method="POST", uri=URI, body=BODY, now_ms=NOW):
-    check_signature(headers, secret=secret, method=method, uri=uri, body=body, now_ms=now_ms)
+    find = CaseInsensitiveDict(headers).get
+    check_signature(find, secret=secret, method=method, uri=uri, body=body, now_ms=now_ms)
 
 
 @pytest.mark.parametrize(
