@@ -5,8 +5,9 @@ that nearly every request makes, ``write_at_once`` for what HubSpot delivers.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 Result = TypeVar("Result")
+Rows = list[tuple[Any, ...]]
 
 
 class Base(DeclarativeBase):
@@ -114,30 +116,64 @@ READS = "reads"
 """The engine of ``read`` and ``write_at_once``: connections that commit each message by itself."""
 
 
-def write_at_once(statements: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Do statements as one transaction of their own, with one message to Postgres.
+def read(statement: str, parameters: Mapping[str, Any]) -> Rows:
+    """The rows of a statement that reads and depends on nothing else of this request.
 
-    For what must be durable within a millisecond or so. A connection that was lost is replaced
-    and all is done again, so it must be something that may be done twice.
-
-    Args:
-        statements: with semicolons between them; each sees what was committed before it began.
-        parameters: written ``%(name)s``.
-
-    Returns:
-        The rows of the last statement.
+    Postgres plans it once for each connection and keeps the plan, so there must be few different
+    statements; parameters are written ``:name``. A connection that was lost, as in a restart of
+    Postgres, is replaced and the statement done again.
     """
+    return _do((statement,), parameters)
+
+
+def write_at_once(statements: Sequence[str], parameters: Mapping[str, Any]) -> Rows:
+    """The rows of the last of several statements, done as one transaction of their own.
+
+    For what must be durable within a millisecond or so: one message to Postgres. Each statement
+    sees what was committed before it began. Else they are as those of ``read``; since they may be
+    done again, they must be such as may be done twice.
+    """
+    return _do(statements, parameters)
+
+
+def _do(statements: Sequence[str], parameters: Mapping[str, Any]) -> Rows:
+    prepared = [_prepared(each) for each in statements]
     try:
-        return _write_once(statements, parameters)
+        return _execute(prepared, parameters)
     except (OperationalError, InterfaceError):
         db.engines[READS].dispose()
-        return _write_once(statements, parameters)
+        return _execute(prepared, parameters)
 
 
-def _write_once(statements: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A statement as Postgres keeps it, by a name."""
+
+    name: str
+    prepare: str
+    execute: str
+
+
+@lru_cache
+def _prepared(statement: str) -> _Prepared:
+    names = list(dict.fromkeys(_PARAMETER.findall(statement)))
+    numbered = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
+    name = f"at_once_{abs(hash(statement))}"
+    values = f"({', '.join(f'%({each})s' for each in names)})" if names else ""
+    return _Prepared(name, f"PREPARE {name} AS {numbered}", f"EXECUTE {name}{values}")
+
+
+def _execute(statements: Sequence[_Prepared], parameters: Mapping[str, Any]) -> Rows:
     with _autocommitting() as connection:
         cursor = connection.cursor()
-        cursor.execute(statements, parameters)
+        for each in statements:
+            if each.name not in connection.info:
+                cursor.execute(each.prepare)
+                connection.info[each.name] = True
+        cursor.execute(";".join(each.execute for each in statements), parameters)
         rows = [*cursor.fetchall()]
         cursor.close()
         return rows
@@ -153,44 +189,3 @@ def _autocommitting() -> Iterator[Any]:
         raise
     finally:
         connection.close()
-
-
-_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
-
-
-def read(statement: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The rows of a statement that reads and depends on nothing else of this request.
-
-    Postgres plans it once for each connection and keeps the plan, so there must be few different
-    statements; parameters are written ``:name``. A connection that was lost, as in a restart of
-    Postgres, is replaced and the statement done again.
-    """
-    name, prepare, execute, names = _prepared(statement)
-    values = [parameters[each] for each in names]
-    try:
-        return _read_once(name, prepare, execute, values)
-    except (OperationalError, InterfaceError):
-        db.engines[READS].dispose()
-        return _read_once(name, prepare, execute, values)
-
-
-def _read_once(name: str, prepare: str, execute: str, values: list[Any]) -> list[tuple[Any, ...]]:
-    with _autocommitting() as connection:
-        cursor = connection.cursor()
-        if name not in connection.info:
-            cursor.execute(prepare)
-            connection.info[name] = True
-        cursor.execute(execute, values)
-        rows = [*cursor.fetchall()]
-        cursor.close()
-        return rows
-
-
-@lru_cache
-def _prepared(statement: str) -> tuple[str, str, str, list[str]]:
-    """A name, PREPARE, EXECUTE, and the names of the parameters in their order."""
-    names = list(dict.fromkeys(_PARAMETER.findall(statement)))
-    numbered = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", statement)
-    name = f"read_{abs(hash(statement))}"
-    placeholders = f"({', '.join(['%s'] * len(names))})" if names else ""
-    return name, f"PREPARE {name} AS {numbered}", f"EXECUTE {name}{placeholders}", names

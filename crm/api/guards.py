@@ -156,14 +156,11 @@ def _check_role(guard: Guard, caller: Caller) -> None:
 
 
 def _find_signature_error() -> TokenError | None:
-    uri = f"{request.base_url}?{request.query_string.decode('ascii', 'replace')}"
+    uri = f"{request.scheme}://{request.host}{request.path}"
+    if query := request.query_string:
+        uri += f"?{query.decode('ascii', 'replace')}"
     try:
-        check_signature(
-            {name.lower(): value for name, value in request.headers.items()},
-            method=request.method,
-            uri=uri.removesuffix("?"),
-            body=body_of(request),
-        )
+        check_signature(request.headers.get, method=request.method, uri=uri, body=body_of(request))
     except TokenError as error:
         return error
     return None

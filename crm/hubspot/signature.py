@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from crm.errors import TokenError
 
@@ -17,6 +17,8 @@ SIGNATURE = "X-HubSpot-Signature"
 VERSION = "X-HubSpot-Signature-Version"
 SIGNATURE_V3 = "X-HubSpot-Signature-v3"
 TIMESTAMP = "X-HubSpot-Request-Timestamp"
+
+FindHeader = Callable[[str], str | None]
 
 LONGEST_AGE_MS = 300_000
 """Docs: reject a version 3 signature whose timestamp is older than five minutes."""
@@ -61,12 +63,12 @@ def sign_v1(secret: str, *, body: bytes) -> str:
 
 
 def check_signature(
-    headers: Mapping[str, str], *, secret: str, method: str, uri: str, body: bytes, now_ms: int
+    find_header: FindHeader, *, secret: str, method: str, uri: str, body: bytes, now_ms: int
 ) -> None:
     """Let pass what HubSpot signed; where both versions are sent, version 3 decides.
 
     Args:
-        headers: of the request, their names in lower case.
+        find_header: the request's header of a name in any letter case, or None.
         secret: the app's client secret.
         method: of the request, in capitals.
         uri: the whole address as HubSpot called it, with its query.
@@ -79,13 +81,13 @@ def check_signature(
     if not secret:
         # Anybody can sign with an empty key.
         raise TokenError("There is no secret to verify signatures with")
-    if SIGNATURE_V3.lower() in headers:
-        timestamp = _fresh(headers.get(TIMESTAMP.lower(), ""), now_ms)
+    given = find_header(SIGNATURE_V3)
+    if given is not None:
+        timestamp = _fresh(find_header(TIMESTAMP) or "", now_ms)
         expected = sign_v3(secret, method=method, uri=uri, body=body, timestamp=timestamp)
-        given = headers[SIGNATURE_V3.lower()]
-    elif headers.get(VERSION.lower()) == "v1":
+    elif find_header(VERSION) == "v1":
         expected = sign_v1(secret, body=body)
-        given = headers.get(SIGNATURE.lower(), "")
+        given = find_header(SIGNATURE) or ""
     else:
         raise TokenError("The request carries no signature of version 1 or 3")
     if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace")):

@@ -21,14 +21,18 @@ TASK = "read_inbox"
 
 # As ``enqueue_once`` does, in its order: a waiting job sees what was stored under this lock. Where
 # none is waiting, one is enqueued right after; in a crash between, the sweep does it.
-_STORE = f"""
-    INSERT INTO deliveries (body) VALUES (%(body)s);
+_STORE = (
+    "INSERT INTO deliveries (body) VALUES (:body)",
+    f"""
     SELECT pg_advisory_xact_lock_shared(hashtextextended('{TASK}:' || id, 0))
-    FROM portals WHERE hub_id = ANY(%(hub_ids)s) ORDER BY id;
-    SELECT id FROM portals WHERE hub_id = ANY(%(hub_ids)s) AND NOT EXISTS (
+    FROM portals WHERE hub_id = ANY(:hub_ids) ORDER BY id
+    """,  # noqa: S608 - our own
+    f"""
+    SELECT id FROM portals WHERE hub_id = ANY(:hub_ids) AND NOT EXISTS (
         SELECT FROM procrastinate_jobs
         WHERE queueing_lock = '{TASK}:' || portals.id AND status = 'todo')
-"""  # noqa: S608 - our own
+    """,  # noqa: S608 - our own
+)
 
 
 def store_events(events: Sequence[Mapping[str, Any]]) -> None:

@@ -15,6 +15,7 @@ from crm.errors import TokenError
 from crm.extensions import transaction
 from crm.hubspot import signature
 from crm.hubspot.probe import Answered, probe
+from crm.hubspot.signature import FindHeader
 from crm.models import Portal, WebhookEvent
 from crm.queue import enqueue_once
 from crm.services import inbox
@@ -26,11 +27,11 @@ WAITING = "waiting"
 STATES = (WAITING, *inbox.OUTCOMES)
 
 
-def check_signature(headers: Mapping[str, str], *, method: str, uri: str, body: bytes) -> None:
+def check_signature(find_header: FindHeader, *, method: str, uri: str, body: bytes) -> None:
     """Let pass what HubSpot signed.
 
     Args:
-        headers: of the request, their names in lower case.
+        find_header: the request's header of a name in any letter case, or None.
         method: of the request, in capitals.
         uri: its whole address as it arrived here; ``PUBLIC_URL``, when set, takes the place of
             all before the query, because a proxy may have changed that.
@@ -45,7 +46,7 @@ def check_signature(headers: Mapping[str, str], *, method: str, uri: str, body: 
         uri = f"{settings.webhook_url}{question_mark}{query}"
     try:
         signature.check_signature(
-            headers,
+            find_header,
             secret=settings.hubspot_client_secret,
             method=method,
             uri=uri,
