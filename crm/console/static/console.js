@@ -44,7 +44,8 @@ const searchWhileTyping = (form) => {
     const address = `${form.getAttribute("action")}?${new URLSearchParams(query)}`;
     const mine = ++asked;
     target.setAttribute("aria-busy", "true");
-    const page = await fetchPage(address);
+    const page = await fetchPage(address).catch(() => undefined);
+    if (page === undefined) target.removeAttribute("aria-busy"); // Nobody answers; typing on asks.
     // Of answers that overtake each other, only that to the last question counts.
     if (page && mine === asked) {
       renew(document.querySelector(form.dataset.search), page);
