@@ -110,9 +110,7 @@ def _sandbox() -> Iterator[SandboxServer]:
 def sandbox(_sandbox: SandboxServer) -> Iterator[SandboxServer]:
     """A HubSpot without records, running, without faults, its counters at zero."""
     yield _sandbox
-    # A test may have stopped it, and stopping what is stopped does nothing.
-    _sandbox.stop()
-    _sandbox.start()
+    _sandbox.start()  # A test may have stopped it.
     _sandbox.reset()
     # What a reset keeps, as somebody's settings.
     _sandbox.sandbox.clock.offset_ms = 0
@@ -140,6 +138,7 @@ def make_settings(
         }
         return load_settings(given | changes, project=Path("/nonexistent"), embedded=False)
 
+    _Kept.janitor = psycopg2.connect(address)
     app = create_app(make())
     with app.app_context():
         flask_migrate.upgrade()
@@ -167,6 +166,7 @@ class _Kept:
     after another one was.
     """
 
+    janitor: Any = None
     app: Flask | None = None
     counters: object = None
 
@@ -204,7 +204,6 @@ def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Itera
         yield app
         db.session.remove()
     app.extensions["crm_settings"] = settings
-    _disconnect(app)
     _empty_database(settings.database_url)
 
 
@@ -381,11 +380,8 @@ _ALLOW_MUCH = """
 
 
 def _empty_database(address: str) -> None:
-    # Apart from any app: that of a test may be one whose database is away.
-    connection = psycopg2.connect(address)
-    with connection, connection.cursor() as cursor:
+    with _Kept.janitor, _Kept.janitor.cursor() as cursor:
         cursor.execute(_EMPTY + _ALLOW_MUCH)
-    connection.close()
 
 
 def _answers(url: str) -> bool:
