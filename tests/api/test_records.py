@@ -14,6 +14,7 @@ from tests.api.conftest import count_rows, counted_statements
 from tests.sandbox.client import HubSpot
 from tests.services.graphs import pairs_in
 
+pytestmark = pytest.mark.usefixtures("set_up")
 DEAL = {"dealname": "A new engine", "dealstage": "qualifiedtobuy", "pipeline": "default"}
 RECORDS = {
     "contacts": ({"email": "ada@example.com", "firstname": "Ada"}, {"firstname": "Augusta"}),
@@ -39,12 +40,6 @@ def hubspot(sandbox):
     client = HubSpot(sandbox.url)
     with client.session:
         yield client
-
-
-@pytest.fixture(autouse=True)
-def _set_up(portal_id, sandbox):
-    push(portal_id)
-    sandbox.clear_requests()
 
 
 @pytest.fixture
