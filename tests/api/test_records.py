@@ -417,7 +417,8 @@ def test_one_key_twice_in_a_batch_is_one_record_with_the_last_values(call, in_hu
     assert (there["firstname"], there["lastname"]) == ("Ada", "Lovelace")
 
 
-@pytest.mark.parametrize("name", RECORDS)
+# Found by an e-mail, by a domain, and by the id that we give.
+@pytest.mark.parametrize("name", ["contacts", "companies", "deals"])
 def test_a_thousand_cost_eleven_requests_and_a_constant_number_of_statements(
     call, client, key, sandbox, name
 ):
