@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from crm.sandbox import SandboxServer
+from tests.conftest import wait_until
 
 from .client import OBJECTS, HubSpot
 from .process import Process
@@ -57,7 +58,7 @@ def test_a_request_waits_until_it_has_its_portal_to_itself(
             with pytest.raises(TimeoutError):
                 answer.result(timeout=0.2)
 
-        assert answer.result(timeout=5).status_code == 200
+        assert answer.result(timeout=30).status_code == 200
 
 
 def test_head_and_empty_answers_keep_the_connection_usable(hubspot: HubSpot) -> None:
@@ -155,11 +156,12 @@ def test_the_state_outlives_a_clean_end(tmp_path: Path, number: int) -> None:
     assert second.end() == (0, "")
 
 
-def test_a_kill_loses_at_most_about_a_second(tmp_path: Path) -> None:
-    arguments = ("--port", "0", "--state", str(tmp_path / "state.json"))
+def test_a_kill_loses_nothing_but_the_last_moments(tmp_path: Path) -> None:
+    state = tmp_path / "state.json"
+    arguments = ("--port", "0", "--state", str(state))
     first = Process(*arguments)
     add_contact(first.url(), "ada@example.com")
-    time.sleep(1)
+    wait_until(lambda: state.exists() and "ada@example.com" in state.read_text())
     first.end(signal.SIGKILL)
 
     second = Process(*arguments)
