@@ -31,8 +31,15 @@ def test_a_kept_connection_serves_many_requests_without_delay(hubspot: HubSpot) 
         assert hubspot.batch("contacts", "upsert", *inputs).status_code == 200
         durations.append(time.monotonic() - started)
 
-    # 40 ms would be the mark of Nagle's algorithm waiting for a delayed acknowledgement.
-    assert sorted(durations)[5] < 0.035
+    assert_undelayed(durations)
+
+
+def assert_undelayed(durations: list[float]) -> None:
+    """40 ms would be the mark of Nagle's algorithm waiting for a delayed acknowledgement.
+
+    After the first ones each would be late by it; a busy machine is so now and then.
+    """
+    assert min(durations[5:]) < 0.035
 
 
 def test_an_answer_larger_than_a_buffer_is_not_delayed_either(hubspot: HubSpot) -> None:
@@ -45,7 +52,7 @@ def test_an_answer_larger_than_a_buffer_is_not_delayed_either(hubspot: HubSpot) 
         durations.append(time.monotonic() - started)
 
     assert len(answer.content) > 200_000
-    assert sorted(durations)[5] < 0.035
+    assert_undelayed(durations)
 
 
 def test_a_request_waits_until_it_has_its_portal_to_itself(
