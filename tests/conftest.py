@@ -5,7 +5,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import asdict, dataclass, replace
@@ -168,14 +168,14 @@ class _Kept:
     """What takes as long to make as a test takes, and so is made once.
 
     The limiter is the process's own and belongs to the app that was made last; so the app with the
-    usual settings is made anew after another one was.
+    usual settings gets it back, as it was then.
     """
 
     janitor: Any = None
     """A connection apart from those of any app: that of a test may be one whose database is away.
     """
     app: Flask | None = None
-    counters: object = None
+    limiter: Mapping[str, Any] = {}
     crm_uids: dict[str, Property] | None = None
     """The definitions in HubSpot that push needs, by object type."""
 
@@ -201,10 +201,10 @@ def make_app(
 @pytest.fixture
 def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Iterator[Flask]:
     """The service, within its context; not to be given other routes."""
-    if _Kept.app is None or _Kept.counters is not limiter.storage:
-        _Kept.app = _make_app(make_settings())
-        _Kept.counters = limiter.storage
+    if _Kept.app is None:
+        _Kept.app, _Kept.limiter = _make_app(make_settings()), dict(vars(limiter))
     app = _Kept.app
+    vars(limiter).update(_Kept.limiter)
     settings = app.extensions["crm_settings"]
     limiter.reset()
     # To the standard error of this test, which may read it.

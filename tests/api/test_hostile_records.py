@@ -12,7 +12,7 @@ from crm.services.schemas import refresh_stale_schemas
 from tests.api.test_hostile_input import BODIES, JSON
 
 IN_PROCESS = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 PATHS = [("POST", f"/{name}") for name in OBJECT_TYPES] + [
     ("POST", "/contacts/batch"),

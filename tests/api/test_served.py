@@ -26,6 +26,7 @@ def port(make_settings):
         "SECRET_KEY": settings.secret_key,
         "JWT_SECRET_KEY": settings.jwt_secret_key,
         "LOG_LEVEL": "ERROR",
+        "WEB_CONCURRENCY": "1",
         "RATE_LIMIT_SIGN_IN": "1000 per 1 minute",
         "DATA_DIR": tempfile.gettempdir(),
     }
