@@ -213,6 +213,11 @@ def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Itera
         yield app
         db.session.remove()
     app.extensions["crm_settings"] = settings
+    with app.app_context():
+        for engine in db.engines.values():
+            # Of several connections, which one a test gets would depend on those before it.
+            if engine.pool.checkedin() > 1:
+                engine.dispose()
     _empty_database(settings.database_url)
 
 
@@ -367,7 +372,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -186,7 +186,7 @@ def test_10000_deals_are_refused_quickly_and_in_few_words(client):
 
     assert list(answer.json["errors"]) == ["deals"]
     assert len(answer.data) < 1000
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < 3
 
 
 def test_thousands_of_unknown_fields_do_not_make_a_huge_answer(client):

@@ -188,7 +188,7 @@ def gunicorn(make_settings, tmp_path):
 
 
 def answers(url):
-    with suppress(requests.ConnectionError):
+    with suppress(requests.RequestException):
         return requests.get(f"{url}/health", timeout=2).ok
 
 

@@ -9,7 +9,6 @@ import tempfile
 
 import pytest
 import requests
-from requests.exceptions import ConnectionError as NoConnection
 
 from tests.conftest import free_port, wait_until
 
@@ -34,16 +33,18 @@ def port(make_settings):
         [sys.executable, "-m", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"],
         env=environment,
     )
-    wait_until(lambda: _is_up(number))
-    yield number
-    process.terminate()
-    process.wait()
+    try:
+        wait_until(lambda: _is_up(number))
+        yield number
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def _is_up(port):
     try:
         return requests.get(f"http://127.0.0.1:{port}/health", timeout=2).ok
-    except NoConnection:
+    except requests.RequestException:
         return False
 
 
