@@ -453,9 +453,10 @@ def test_ten_requests_are_under_way_at_most(
 ) -> None:
     release = threading.Event()
     receiver.answer = lambda _: 204 if release.wait(30) else 500
-    for _ in range(14):
+    for number in range(1, 15):
         hubspot.create("contacts", firstname="A")
-    wait_until(lambda: len(receiver.deliveries) == 10)
+        # Else a busy machine would send several at once.
+        wait_until(lambda under_way=min(number, 10): len(receiver.deliveries) == under_way)
     assert admin(sandbox, "GET", "deliveries").json()["in_flight"] == 10
 
     release.set()
