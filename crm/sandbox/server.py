@@ -51,7 +51,9 @@ class SandboxServer:
         return f"http://{self._host}:{self._port}"
 
     def start(self) -> None:
-        """Listen and serve; raise OSError when the port is taken."""
+        """Listen and serve, unless it does; raise OSError when the port is taken."""
+        if self._listener:
+            return
         self._listener = Listener((self._host, self._port), self._app)
         self._port = self._listener.server_address[1]
         threading.Thread(target=self._listener.serve_forever, args=(0.02,), daemon=True).start()

@@ -47,6 +47,8 @@ _COLUMNS = (
     Record.unsent,
     Record.revision,
 )
+# Once for all: to make one takes longer than to ask.
+_FROM, _TO = aliased(Record), aliased(Record)
 
 
 def list_pending_records(
@@ -98,16 +100,15 @@ def _select_pending(statement: Select[*tuple[Any, ...]]) -> list[PendingRecord]:
 
 def list_pending_pairs(portal_id: int, association: AssociationType, after: int) -> dict[Pair, int]:
     """The next pairs of HubSpot ids that wait, by row id; HubSpot has both ends already."""
-    from_record, to_record = aliased(Record), aliased(Record)
     statement = (
-        select(from_record.hs_object_id, to_record.hs_object_id, Association.id)
-        .join(from_record, from_record.id == Association.from_id)
-        .join(to_record, to_record.id == Association.to_id)
+        select(_FROM.hs_object_id, _TO.hs_object_id, Association.id)
+        .join(_FROM, _FROM.id == Association.from_id)
+        .join(_TO, _TO.id == Association.to_id)
         .where(Association.portal_id == portal_id, Association.type_id == association.type_id)
         .where(Association.state == PENDING, Association.id > after)
-        .where(from_record.hs_object_id.is_not(None), to_record.hs_object_id.is_not(None))
+        .where(_FROM.hs_object_id.is_not(None), _TO.hs_object_id.is_not(None))
         # HubSpot has no pairs of archived records; these are sent when both are restored.
-        .where(from_record.archived_at.is_(None), to_record.archived_at.is_(None))
+        .where(_FROM.archived_at.is_(None), _TO.archived_at.is_(None))
         .order_by(Association.id)
         .limit(hubspot_associations.BATCH)
     )
@@ -121,19 +122,16 @@ def list_pending_pairs(portal_id: int, association: AssociationType, after: int)
 
 def list_pending_pairs_of(row_ids: Collection[int]) -> dict[int, dict[Pair, int]]:
     """The pairs of rows that wait, and whose both ends HubSpot has, by type id; then as above."""
-    from_record, to_record = aliased(Record), aliased(Record)
     ids = list(row_ids)
     statement = (
-        select(
-            Association.type_id, from_record.hs_object_id, to_record.hs_object_id, Association.id
-        )
-        .join(from_record, from_record.id == Association.from_id)
-        .join(to_record, to_record.id == Association.to_id)
+        select(Association.type_id, _FROM.hs_object_id, _TO.hs_object_id, Association.id)
+        .join(_FROM, _FROM.id == Association.from_id)
+        .join(_TO, _TO.id == Association.to_id)
         .where(or_(Association.from_id.in_(ids), Association.to_id.in_(ids)))
         .where(Association.state == PENDING)
-        .where(from_record.hs_object_id.is_not(None), to_record.hs_object_id.is_not(None))
+        .where(_FROM.hs_object_id.is_not(None), _TO.hs_object_id.is_not(None))
         # HubSpot has no pairs of archived records; these are sent when both are restored.
-        .where(from_record.archived_at.is_(None), to_record.archived_at.is_(None))
+        .where(_FROM.archived_at.is_(None), _TO.archived_at.is_(None))
         .order_by(Association.id)
     )
     found: dict[int, dict[Pair, int]] = {}

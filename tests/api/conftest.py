@@ -235,6 +235,7 @@ def serving(settings: Settings, folder: Path, **changes: str) -> Iterator[tuple[
         "SECRET_KEY": settings.secret_key,
         "JWT_SECRET_KEY": settings.jwt_secret_key,
         "LOG_LEVEL": "ERROR",
+        "WEB_CONCURRENCY": "1",
         "DATA_DIR": str(folder),
         "TMPDIR": str(folder),
         **changes,
@@ -242,7 +243,7 @@ def serving(settings: Settings, folder: Path, **changes: str) -> Iterator[tuple[
     command = ["-m", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"]
     process = psutil.Popen([sys.executable, *command], env=environment)
     url = f"http://127.0.0.1:{port}"
-    processes = int(changes.get("WEB_CONCURRENCY", 1))
+    processes = int(environment["WEB_CONCURRENCY"])
     try:
         wait_until(lambda: answers(url) and len(process.children()) == processes, 60)
         yield url, process

@@ -178,9 +178,10 @@ def test_with_own_visibility_admins_and_keys_see_all(own_app, make_contact, make
 
 
 @pytest.fixture
-def own_app(app, make_app):
-    """A service beside the usual one, whose users see their own contacts only."""
-    return make_app(CONTACTS_VISIBLE_TO_USERS="own")
+def own_app(app, change_settings):
+    """The service, whose users see their own contacts only."""
+    change_settings(contacts_visible_to_users="own")
+    return app
 
 
 def _registered(client, email) -> Person:

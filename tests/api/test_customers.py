@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.services.push import push
 from tests.api.conftest import count_rows
 from tests.sandbox.client import HubSpot
 
+pytestmark = pytest.mark.usefixtures("set_up")
 ADA = {
     "email": "ada@example.com",
     "firstname": "Ada",
@@ -29,11 +29,6 @@ FAULTS = [
 each_fault = pytest.mark.parametrize(
     "fault", FAULTS, ids=lambda each: "-".join(map(str, each.values()))
 )
-
-
-@pytest.fixture(autouse=True)
-def _set_up(portal_id, sandbox):
-    push(portal_id)
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from tests.conftest import PASSWORD, registration
 
 
 @pytest.fixture
-def dev_client(app, make_app):
-    return make_app(DEV_TOKENS="1").test_client()
+def dev_client(client, change_settings):
+    change_settings(dev_tokens=True)
+    return client
 
 
 def test_whoever_asks_gets_a_token_of_the_role(dev_client):

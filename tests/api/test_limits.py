@@ -143,7 +143,7 @@ def test_redis_going_away_neither_stops_nor_slows_the_service(make_app, mortal_r
     statuses = [client.post("/login", json=LOGIN).status_code for _ in range(4)]
 
     assert statuses == [400, 400, 400, 429]
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
 
 
 def test_redis_going_away_does_not_stop_an_export(make_app, mortal_redis):
@@ -168,7 +168,7 @@ def test_a_redis_that_hangs_neither_stops_nor_slows_the_service(make_app, mortal
     statuses = [client.get("/contacts/pipelines").status_code for _ in range(3)]
 
     assert statuses == [200] * 3
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
 
 
 def test_a_redis_that_is_down_at_the_start_does_not_stop_the_service(make_plain_app):

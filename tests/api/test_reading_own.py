@@ -84,13 +84,14 @@ def graph(portal_id):
 
 
 @pytest.fixture
-def me(app, make_app, make_user, graph) -> Person:
+def me(app, change_settings, make_user, graph) -> Person:
     make_user("me@example.com")
     with transaction() as session:
         session.scalars(select(User)).one().contact_id = session.scalars(
             select(Record.id).where(Record.email == "me@example.com")
         ).one()
-    return sign_in(make_app(CONTACTS_VISIBLE_TO_USERS="own").test_client(), "me@example.com")
+    change_settings(contacts_visible_to_users="own")
+    return sign_in(app.test_client(), "me@example.com")
 
 
 def listed(person, object_type, **query):
@@ -136,9 +137,9 @@ def test_what_hangs_on_an_archived_record_is_not_shown(me, graph):
 
 
 @pytest.mark.parametrize("object_type", TYPES)
-def test_a_user_without_a_contact_sees_nothing(make_app, graph, make_user, object_type):
-    make_user("nobody@example.com")
-    nobody = sign_in(make_app(CONTACTS_VISIBLE_TO_USERS="own").test_client(), "nobody@example.com")
+def test_a_user_without_a_contact_sees_nothing(change_settings, graph, make_user, object_type):
+    nobody = make_user("nobody@example.com")
+    change_settings(contacts_visible_to_users="own")
 
     assert listed(nobody, object_type) == set()
 

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.services.push import push
 from tests.api.conftest import count_rows
 from tests.api.test_records import RECORDS, end_pause, rows
 from tests.conftest import wait_until
@@ -16,9 +15,8 @@ CALLERS = 6
 
 
 @pytest.fixture
-def post(app, make_key, portal_id):
+def post(app, make_key, set_up):
     key = make_key()
-    push(portal_id)
 
     def do(path, body, method="POST"):
         return app.test_client().open(path, method=method, json=body, headers=key)

@@ -397,25 +397,26 @@ def test_an_id_that_is_none_is_not_found(call, rejected_id):
     assert call("DELETE", f"/{rejected_id}").status_code == 404
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {"properties": []},
-        {"properties": {"a b": "x"}},
-        {"properties": {"a\n": "x"}},
-        {"properties": {"dealname": 1}},
-        {"properties": {"dealname": "\x00"}},
-        {"properties": {"dealname": {"a": 1}}},
-        {"properties": {"dealname": "x" * 65_537}},
-        {"properties": {f"p{number}": "x" for number in range(1001)}},
-        {"other": 1},
-    ],
-    ids=range(9),
-)
-def test_a_correction_that_is_none_is_refused(call, refused_update, body):
-    answer = call("POST", f"/{refused_update}/resend", json=body)
+def test_a_correction_that_is_none_is_refused(call, refused_update):
+    bodies = {
+        "no object": {"properties": []},
+        "a name with a space": {"properties": {"a b": "x"}},
+        "a name with a line's end": {"properties": {"a\n": "x"}},
+        "a number": {"properties": {"dealname": 1}},
+        "a NUL": {"properties": {"dealname": "\x00"}},
+        "an object inside": {"properties": {"dealname": {"a": 1}}},
+        "too long": {"properties": {"dealname": "x" * 65_537}},
+        "too many": {"properties": {f"p{number}": "x" for number in range(1001)}},
+        "another field": {"other": 1},
+    }
 
-    assert (answer.status_code, answer.json["error_code"]) == (400, "VALIDATION_ERROR")
+    answers = {
+        name: call("POST", f"/{refused_update}/resend", json=body) for name, body in bodies.items()
+    }
+
+    assert {
+        name: (each.status_code, each.json["error_code"]) for name, each in answers.items()
+    } == (dict.fromkeys(bodies, (400, "VALIDATION_ERROR")))
 
 
 def test_no_body_and_no_query_make_a_500(call):

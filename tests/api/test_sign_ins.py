@@ -46,11 +46,11 @@ _OWN = ("request_id", "timestamp")
 def test_an_unknown_email_takes_as_long_as_a_wrong_password(client, make_user):
     make_user("ada@example.com")
     seconds = {"ada@example.com": [], "nobody@example.com": []}
-    for _ in range(8):
+    for _ in range(4):
         for email, taken in seconds.items():
-            began = time.perf_counter()
+            began = time.process_time()  # Which a busy machine does not lengthen.
             client.post("/login", json={"email": email, "password": "a wrong password"})
-            taken.append(time.perf_counter() - began)
+            taken.append(time.process_time() - began)
 
     wrong, unknown = (statistics.median(taken[1:]) for taken in seconds.values())
     assert 0.5 < unknown / wrong < 2

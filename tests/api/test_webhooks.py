@@ -55,17 +55,9 @@ def signed_v1(body):
 
 
 @pytest.fixture
-def make_client(make_app):
-    def make(**settings):
-        app = make_app(HUBSPOT_CLIENT_SECRET=SECRET, **settings)
-        return app.test_client()
-
-    return make
-
-
-@pytest.fixture
-def client(make_client):
-    return make_client()
+def client(app, change_settings):
+    change_settings(hubspot_client_secret=SECRET)
+    return app.test_client()
 
 
 @pytest.fixture
@@ -130,8 +122,8 @@ def test_a_query_is_signed_with_the_address(deliver):
     assert (good.status_code, bad.status_code) == (204, 401)
 
 
-def test_behind_a_proxy_the_public_address_is_what_hubspot_signed(make_client):
-    client = make_client(PUBLIC_URL="https://crm.example.com/behind/")
+def test_behind_a_proxy_the_public_address_is_what_hubspot_signed(client, change_settings):
+    change_settings(public_url="https://crm.example.com/behind/")
     headers = signed(b"[]", uri="https://crm.example.com/behind/webhooks/hubspot?a=1")
 
     assert client.post(f"{PATH}?a=1", data=b"[]", headers=headers).status_code == 204
@@ -223,8 +215,8 @@ def test_a_body_of_more_than_a_mebibyte_is_too_large(deliver, stored):
     assert stored() == []
 
 
-def test_hubspot_is_never_asked_to_come_back_later_but_others_are(make_client):
-    client = make_client(RATE_LIMIT="3 per 1 minute")
+def test_hubspot_is_never_asked_to_come_back_later_but_others_are(client, change_settings):
+    change_settings(rate_limit="3 per 1 minute")
 
     good = {client.post(PATH, data=b"[]", headers=signed(b"[]")).status_code for _ in range(9)}
     bad = [client.post(PATH, data=b"[]").status_code for _ in range(5)]

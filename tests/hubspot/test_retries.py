@@ -260,7 +260,7 @@ def test_an_answer_in_drops_is_waited_for_only_as_long_as_there_is_patience(make
         server.join()
 
     assert caught.value.met == READ_TIMEOUT
-    assert took < 1
+    assert took < 10  # The drops alone would take minutes.
 
 
 def test_the_limit_is_known_by_its_policy(relay, relayed):

@@ -339,7 +339,7 @@ def test_latency_delays_every_answer_but_the_admin_apis(
 
     admin(sandbox, "PUT", "settings", {"latency_ms": 150})
     assert duration(CONTACTS) >= 0.15
-    assert duration("/_sandbox/health") < 0.15
+    assert min(duration("/_sandbox/health") for _ in range(5)) < 0.15
 
 
 def test_latency_may_vary(sandbox: SandboxServer, hubspot: HubSpot) -> None:

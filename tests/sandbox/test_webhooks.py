@@ -263,7 +263,7 @@ def test_a_delivery_holds_a_hundred_events_at_most(
     sandbox: SandboxServer, hubspot: HubSpot, receiver: Receiver
 ) -> None:
     release = threading.Event()
-    receiver.answer = lambda _: 204 if release.wait(5) else 500
+    receiver.answer = lambda _: 204 if release.wait(30) else 500
     for _ in range(25):
         hubspot.batch("contacts", "create", *[{"properties": {"firstname": "A"}}] * 10)
     release.set()
@@ -429,7 +429,7 @@ def test_a_target_that_trickles_is_cut_too(sandbox: SandboxServer, hubspot: HubS
         started = time.monotonic()
         hubspot.create("contacts", firstname="A")
         report = first_failure(sandbox)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 10
         thread.join()
 
     assert report["recent"][0]["error"] == "timed out"
@@ -451,11 +451,13 @@ def test_a_target_that_is_down_gets_it_when_it_is_back(
 def test_ten_requests_are_under_way_at_most(
     sandbox: SandboxServer, hubspot: HubSpot, receiver: Receiver
 ) -> None:
+    sandbox.set_delivery(timeout_ms=60_000)
     release = threading.Event()
-    receiver.answer = lambda _: 204 if release.wait(5) else 500
-    for _ in range(14):
+    receiver.answer = lambda _: 204 if release.wait(30) else 500
+    for number in [*range(1, 11), 10, 10, 10, 10]:
         hubspot.create("contacts", firstname="A")
-    wait_until(lambda: len(receiver.deliveries) == 10)
+        # Else a busy machine would send several events in one request.
+        wait_until(lambda under_way=number: len(receiver.deliveries) == under_way)
     assert admin(sandbox, "GET", "deliveries").json()["in_flight"] == 10
 
     release.set()
@@ -466,6 +468,7 @@ def test_a_stop_is_quick_and_what_was_under_way_comes_after_the_start() -> None:
     with Receiver() as receiver, socket.create_server(("127.0.0.1", 0)) as silent:
         server = SandboxServer(index_lag_ms=0)
         server.set_webhooks(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        server.set_delivery(timeout_ms=60_000)
         server.start()
         client = HubSpot(server.url)
         with client.session:
@@ -473,7 +476,7 @@ def test_a_stop_is_quick_and_what_was_under_way_comes_after_the_start() -> None:
         wait_until(lambda: server.sandbox.webhooks.deliveries.report()["in_flight"] == 1)
         started = time.monotonic()
         server.stop()
-        assert time.monotonic() - started < 3  # The target's time is five seconds.
+        assert time.monotonic() - started < 20  # The target has a minute.
         assert server.flush_webhooks()["pending"] == 1
 
         server.set_webhooks(receiver.url)

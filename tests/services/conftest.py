@@ -58,10 +58,3 @@ def ear(
 def send(portal_id: int) -> Callable[[], None]:
     """Push what waits, as the job would."""
     return lambda: push(portal_id)
-
-
-@pytest.fixture
-def set_up(send: Callable[[], None], sandbox: SandboxServer) -> None:
-    """The portal is set up already, and the counters stand at zero."""
-    send()
-    sandbox.clear_requests()

@@ -2,7 +2,8 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -391,13 +392,16 @@ def test_what_hubspot_answers_to_a_client_is_learnt(relay, portal_id):
     assert window("cardinality(calls)") == 90
 
 
-def test_a_429_to_one_client_holds_up_the_next(relay, portal_id, take):
+def test_a_429_to_one_client_holds_up_the_next(relay, portal_id, take, pauses):
     relay.answer(429, {"policyName": "TEN_SECONDLY_ROLLING"})
+    client = portals.connect(portal_id)
+    client = replace(client, budget=replace(client.budget, pause=pauses.append))
+    before = datetime.now(UTC)
 
     with pytest.raises(HubSpotRateLimitError):
-        portals.connect(portal_id).call("GET", "/anything", repeatable=False)
+        client.call("GET", "/anything", repeatable=False)
 
-    assert take(PERSON).seconds > 9
+    assert take(PERSON, now=before).seconds > 9
 
 
 def test_a_person_and_a_job_are_in_lanes_of_their_own(portal_id):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from crm.extensions import transaction
+from crm.services.records import list_portals_with_unsent
 from tests.services.graphs import differences, end_pause, states, write_contact, write_graph
 
 EMAILS = st.sampled_from([f"person{number}@example.com" for number in range(6)])
@@ -83,7 +84,8 @@ def test_both_sides_end_up_the_same(take, sandbox, hubspot, steps, faults):
         take(step)
     sandbox.set_faults([])
     for _ in range(3):
-        take(("push", {}))
+        if list_portals_with_unsent():
+            take(("push", {}))
 
     assert differences(hubspot) == []
     assert not [each for each in states() if "synced" not in each]

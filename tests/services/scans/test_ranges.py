@@ -154,6 +154,6 @@ def test_those_who_wait_for_a_range_are_told_when_there_is_none_any_more():
     waiting.start()
 
     plan.note(piece, [1, 2], None)
-    waiting.join(5)
+    waiting.join(30)
 
     assert taken == [None]
