@@ -231,7 +231,7 @@ def test_progress_moves_as_it_happens(admin, visitor):
 def test_progress_is_asked_for_where_it_is_not_told(admin, open_browser, monkeypatch):
     monkeypatch.setattr(streams, "_streams", BoundedSemaphore(0))
     make_scan(status="running", total_items=100, processed_items=10)
-    visitor = open_browser()
+    visitor = open_browser(is_new=True)
     visitor.page.clock.install()
     with visitor.page.expect_response("**/events") as refused:
         page = visitor.sign_in(f"{HERE}/nightly")

@@ -73,7 +73,7 @@ def test_no_page_makes_more_statements_than_it_may(session, contact):
 
 
 def test_no_page_weighs_much_on_first_load(admin, open_browser):
-    visitor = open_browser()
+    visitor = open_browser(is_new=True)
     page = visitor.sign_in()
     browser = page.context.new_cdp_session(page)
     for path in ("/", "/console/contacts", "/console/pipelines/deals", "/console/settings"):
