@@ -258,12 +258,21 @@ def walk(service):
     assert answer == {"message": "User registered successfully", "data": {}}
 
     token = service.sign_in()
-    wait_until(lambda: own_contact(service, token)["deals"][0]["tickets"][0]["id"])
+    wait_until(lambda: is_in_step(own_contact(service, token)), LONGEST)
     # Associations are the last to be sent, and say nothing of it in the answer.
-    deal_id = own_contact(service, token)["deals"][0]["id"]
-    tickets = f"/crm/objects/2026-09/deals/{deal_id}/associations/tickets"
-    wait_until(lambda: service.ask_hubspot(tickets)["results"])
+    contact = own_contact(service, token)
+    for kind, one, others in (
+        ("contacts", contact, "deals"),
+        ("deals", contact["deals"][0], "tickets"),
+    ):
+        path = f"/crm/objects/2026-09/{kind}/{one['id']}/associations/{others}"
+        wait_until(lambda path=path: service.ask_hubspot(path)["results"], LONGEST)
     return token
+
+
+def is_in_step(contact):
+    [deal] = contact["deals"]
+    return {each["sync_state"] for each in (contact, deal, *deal["tickets"])} == {"synced"}
 
 
 def read_back(service, contact):
@@ -369,9 +378,7 @@ def test_all_integrations_are_connected_at_once_without_a_setting(checkout, serv
 
 
 def test_a_second_start_on_the_same_data_is_one_line(checkout, service):
-    ports = {"PORT": str(free_port()), "SANDBOX_PORT": str(free_port())}
-
-    assert refusal(checkout, **ports) == (
+    assert refusal(checkout, DATA_DIR=str(checkout.data)) == (
         f"crm: Another run.py uses the data folder {checkout.data}; "
         "stop it, or set DATA_DIR to another"
     )
@@ -410,7 +417,9 @@ def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(chec
 
 
 def test_the_same_port_twice_is_one_line(checkout):
-    assert refusal(checkout, SANDBOX_PORT=str(checkout.port)) == (
+    port = str(free_port())
+
+    assert refusal(checkout, PORT=port, SANDBOX_PORT=port) == (
         "crm: PORT and SANDBOX_PORT are the same; set one to another port"
     )
 
@@ -461,8 +470,10 @@ def test_a_secret_that_production_lacks_is_one_line(checkout):
 
 
 def refusal(checkout, **changes):
-    """The one line with which it refuses to start."""
-    ended = checkout.run("run.py", **changes)
+    """The one line with which it refuses to start, apart from any other that runs."""
+    apart = {"PORT": str(free_port()), "SANDBOX_PORT": str(free_port())}
+    apart["DATA_DIR"] = str(checkout.folder / "refused")
+    ended = checkout.run("run.py", **(apart | changes))
 
     assert (ended.code, ended.stdout) == (1, "")
     assert ended.stderr.startswith("crm: ")

@@ -105,6 +105,7 @@ class Visitor:
                 other.close()
         for each in (self.page, self.page.context):
             each.unroute_all()
+        self.page.emulate_media(color_scheme="null")
         self.page.goto("about:blank")
         self.page.context.clear_cookies()
         self.faults.clear()
@@ -184,6 +185,12 @@ def admin(app: Flask) -> str:
 def visitor(request: pytest.FixtureRequest, open_browser: Callable[..., Visitor]) -> Visitor:
     """Somebody at a desktop, and somebody with a phone."""
     return open_browser(request.param)
+
+
+# Most pages are looked at by both. What is only said differs in its words, and a narrow screen
+# has less room for them.
+at_a_desk = pytest.mark.parametrize("visitor", [DESKTOP], indirect=True, ids=["desktop"])
+on_a_phone = pytest.mark.parametrize("visitor", [PHONE], indirect=True, ids=["phone"])
 
 
 @dataclass
