@@ -1,5 +1,6 @@
 """A real Postgres, a real Redis and the sandbox, each started once for every test process."""
 
+import secrets
 import shutil
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -102,7 +104,7 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _sandbox() -> Iterator[SandboxServer]:
     # Tests call faster than any customer may; those about limits set them.
-    with SandboxServer(port=0, index_lag_ms=0, limits=False) as server:
+    with SandboxServer(port=free_port(), index_lag_ms=0, limits=False) as server:
         yield server
 
 
@@ -333,9 +335,12 @@ def run_jobs(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the system gives to whoever calls out, who could take it meanwhile."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
