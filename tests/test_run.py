@@ -21,9 +21,6 @@ from crm.sandbox import DEFAULT_PORTAL_ID
 from run import DEMO_EMAIL, DEMO_PASSWORD
 from tests.conftest import PASSWORD, free_port, registration, wait_until
 
-# One after another on one worker: each of these starts a service of several processes.
-pytestmark = pytest.mark.xdist_group("run")
-
 ROOT = Path(__file__).resolve().parents[1]
 HUBSPOT = {"Authorization": "Bearer pat-na1-sandbox"}
 EMAIL = "ada@example.com"

@@ -40,8 +40,6 @@ ROUNDS = 8
 LATENCY_MS = 40
 LONGEST = 90
 
-pytestmark = pytest.mark.xdist_group("worker")
-
 
 def environment(settings: Settings, folder: Path) -> dict[str, str]:
     """What ``flask worker`` is to find in its environment."""
