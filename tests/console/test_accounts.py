@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.conftest import PASSWORD
+from tests.console.conftest import on_a_phone
 
 
 def fill_in_sign_in(visitor, password=PASSWORD):
@@ -47,6 +48,7 @@ def test_somebody_signs_in_with_the_keyboard_and_out_again(admin, visitor):
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+@on_a_phone
 def test_a_wrong_password_is_explained_and_the_address_kept(admin, visitor):
     page = fill_in_sign_in(visitor, password="a wrong password")
 
@@ -55,6 +57,7 @@ def test_a_wrong_password_is_explained_and_the_address_kept(admin, visitor):
     visitor.check_accessibility()
 
 
+@on_a_phone
 def test_what_is_left_out_is_named_at_its_field(visitor):
     page = visitor.go("/console/sign-up")
     page.get_by_label("E-mail").fill("nobody")
@@ -76,6 +79,7 @@ def test_who_tries_too_often_is_told_how_long_to_wait(make_app, serve, open_brow
     visitor.check_accessibility()
 
 
+@on_a_phone
 def test_an_address_that_is_nowhere_is_a_page_in_the_browser(visitor):
     page = visitor.go("/nowhere")
 
@@ -95,7 +99,8 @@ def test_after_the_sign_in_comes_the_page_that_was_asked_for(admin, open_browser
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_is_light_or_dark_as_the_machine_is(admin, open_browser, scheme):
-    visitor = open_browser(color_scheme=scheme)
+    visitor = open_browser()
+    visitor.page.emulate_media(color_scheme=scheme)
     page = visitor.sign_in()
 
     expect(page.locator("html")).to_have_attribute("data-bs-theme", scheme)

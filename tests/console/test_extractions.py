@@ -17,7 +17,7 @@ from crm.services.scans import watching
 from crm.services.scans.starting import ScanConfig
 from tests.api.scan_rows import make_scan
 from tests.conftest import PASSWORD
-from tests.console.conftest import sign_in
+from tests.console.conftest import on_a_phone, sign_in
 from tests.sandbox.client import HubSpot
 
 HERE = "/console/extractions"
@@ -231,7 +231,7 @@ def test_progress_moves_as_it_happens(admin, visitor):
 def test_progress_is_asked_for_where_it_is_not_told(admin, open_browser, monkeypatch):
     monkeypatch.setattr(streams, "_streams", BoundedSemaphore(0))
     make_scan(status="running", total_items=100, processed_items=10)
-    visitor = open_browser()
+    visitor = open_browser(is_new=True)
     visitor.page.clock.install()
     with visitor.page.expect_response("**/events") as refused:
         page = visitor.sign_in(f"{HERE}/nightly")
@@ -265,6 +265,7 @@ def test_events_bring_a_part_of_the_page_and_then_the_end(session):
     assert set(lines) == {"retry", "event", "id", "data"}
 
 
+@on_a_phone
 def test_an_extraction_is_cancelled_after_a_second_thought(admin, visitor):
     make_scan(status="running", total_items=100, processed_items=10)
     page = visitor.sign_in(f"{HERE}/nightly")
@@ -286,6 +287,7 @@ def test_cancelling_what_has_ended_says_so(session):
     assert one_scan()["status"] == "completed"
 
 
+@on_a_phone
 def test_a_refused_token_is_explained_and_all_else_kept_for_another_try(admin, run_jobs, visitor):
     page = visitor.sign_in(f"{HERE}/new")
     page.get_by_label("Name").fill("nightly")

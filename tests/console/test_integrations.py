@@ -14,18 +14,15 @@ from crm.sandbox.airtable import Base
 from crm.sandbox.notion import Thing
 from crm.services import accounts
 from tests.api.conftest import counted_statements
-from tests.browser import DESKTOP
+from tests.browser import DESKTOP, PHONE
 from tests.conftest import PASSWORD
-from tests.console.conftest import sign_in
+from tests.console.conftest import at_a_desk, on_a_phone, sign_in
 from tests.console.test_pages import MOST_STATEMENTS
 from tests.integrations.conftest import settings_of
 
 HUBSPOT = {"Authorization": "Bearer pat-na1-sandbox"}
 NAMES = {"hubspot": "HubSpot", "airtable": "Airtable", "notion": "Notion"}
 LEADS_TO = '<meta http-equiv="refresh" content="0;url='
-
-each_provider = pytest.mark.parametrize("provider", NAMES)
-at_a_desk = pytest.mark.parametrize("visitor", [DESKTOP], indirect=True, ids=["desktop"])
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +76,12 @@ def connect(page, provider):
     return consent
 
 
-@each_provider
+@pytest.mark.parametrize(
+    ("visitor", "provider"),
+    [(DESKTOP, "hubspot"), (DESKTOP, "airtable"), (DESKTOP, "notion"), (PHONE, "hubspot")],
+    indirect=["visitor"],
+    ids=["hubspot", "airtable", "notion", "hubspot-on-a-phone"],
+)
 def test_an_account_is_connected_looked_at_and_disconnected(integrations, ada, provider):
     page = integrations.page
     connect(page, provider)
@@ -111,6 +113,7 @@ def test_the_page_of_the_consent_closes_itself(integrations):
     expect(card(page, "notion")).to_contain_text("Bright Harbor")
 
 
+@on_a_phone
 def test_the_page_that_leads_to_the_provider_has_a_way_on_of_its_own(integrations, sandbox):
     page = integrations.page
     page.context.route(f"{sandbox.url}/**", lambda route: route.fulfill(status=204))
@@ -121,7 +124,7 @@ def test_the_page_that_leads_to_the_provider_has_a_way_on_of_its_own(integration
     replace(integrations, page=between).check_accessibility()
 
 
-@each_provider
+@pytest.mark.parametrize("provider", NAMES)
 @at_a_desk
 def test_who_refuses_is_told_that_nothing_is_connected(integrations, provider):
     page = integrations.page
@@ -136,13 +139,13 @@ def test_who_refuses_is_told_that_nothing_is_connected(integrations, provider):
     expect(card(consent, provider)).to_contain_text("not connected")
 
 
-@each_provider
 @at_a_desk
-def test_a_way_back_that_is_walked_twice_is_refused(integrations, provider):
+def test_a_way_back_that_is_walked_twice_is_refused(integrations):
     page = integrations.page
-    consent = open_consent(page, provider)
+    consent = open_consent(page, "hubspot")
     with consent.expect_request(re.compile("/oauth2callback")) as walked:
         allow(consent)
+    expect(card(page, "hubspot")).to_contain_text("Your own connection")
     again = page.context.new_page()
     again.goto(walked.value.url)
 
@@ -161,6 +164,7 @@ def test_without_javascript_everything_works_as_well(admin, open_browser):
     expect(consent.get_by_role("table")).to_be_visible()
 
 
+@on_a_phone
 def test_hubspot_stays_connected_until_an_administrator_ends_it(integrations, run_jobs):
     page = integrations.page
     hubspot = card(page, "hubspot")
@@ -181,6 +185,7 @@ def test_hubspot_stays_connected_until_an_administrator_ends_it(integrations, ru
     expect(hubspot).to_contain_text("not connected")
 
 
+@on_a_phone
 def test_a_portal_whose_grant_was_ended_says_so_and_is_connected_again(integrations, sandbox):
     with transaction() as session:
         session.query(Portal).update({"disabled_reason": "Connect the portal again"})
@@ -214,6 +219,7 @@ def test_items_come_page_by_page(integrations, sandbox):
     expect(page.get_by_role("rowheader").first).to_contain_text("Base 0")
 
 
+@on_a_phone
 def test_a_provider_that_is_away_is_an_answer_that_can_be_asked_for_again(integrations, sandbox):
     page = integrations.page
     connect(page, "notion")
@@ -239,6 +245,7 @@ def test_a_connection_that_was_ended_there_can_be_made_again(integrations, sandb
     expect(page.get_by_role("button", name="Connect Airtable")).to_be_visible()
 
 
+@on_a_phone
 def test_what_is_not_connected_says_how_to(integrations):
     page = integrations.go("/console/integrations/notion")
 
@@ -250,6 +257,7 @@ def test_what_is_not_connected_says_how_to(integrations):
     expect(page.get_by_role("table")).to_be_visible()
 
 
+@on_a_phone
 def test_what_is_not_set_up_names_its_settings_to_administrators(integrations, change_settings):
     change_settings(notion_client_id="")
     page = integrations.go("/console/integrations")

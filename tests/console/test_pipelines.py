@@ -5,6 +5,7 @@ import requests
 from playwright.sync_api import expect
 
 from crm.services import pipelines, schemas
+from tests.console.conftest import at_a_desk
 
 HUBSPOT = {"Authorization": "Bearer pat-na1-sandbox"}
 
@@ -69,6 +70,7 @@ def test_a_deal_that_is_dragged_to_another_stage_reaches_hubspot(admin, ids, hub
     assert hubspot("deals", "dealstage") == "closedwon"
 
 
+@at_a_desk
 def test_a_ticket_is_moved_by_keyboard_alone(board, hubspot):
     page = board.go("/console/pipelines/tickets")
     page.get_by_text("Move The engine stutters to another stage").focus()

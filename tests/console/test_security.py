@@ -181,6 +181,20 @@ def test_private_pages_are_never_compressed_and_static_files_are(client, sign_in
     assert "Content-Encoding" not in page.headers
 
 
+def test_a_browser_keeps_the_files_of_pages_until_there_are_others(client, sign_in):
+    sign_in()
+    page = client.get("/").text
+    files = re.findall(r'"(/(?:console|bootstrap)/static/[^"]+)"', page)
+
+    assert len(files) >= 5
+    for each in files:
+        assert re.search(r"\?v=[0-9a-f]{12}$", each)
+        with client.get(each) as answer:
+            assert answer.headers["Cache-Control"] == "max-age=2592000"
+    with client.get("/console/static/console.css") as unnamed:
+        assert unnamed.headers["Cache-Control"] == "no-cache"
+
+
 def test_programs_get_an_answer_about_what_is_nowhere_as_before(client):
     for accept in ("*/*", "application/json", "application/json, text/html;q=0.5"):
         answer = client.get("/nowhere", headers={"Accept": accept})

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from crm.errors import ConflictError
 from crm.services import accounts, api_keys
 from tests.conftest import PASSWORD
-from tests.console.conftest import sign_in
+from tests.console.conftest import at_a_desk, sign_in
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_somebody_is_added_made_an_administrator_and_a_user_again(app, settings)
     assert sign_in(app, "new@example.com").get("/console/settings").status_code == 403
 
 
+@at_a_desk
 def test_the_last_administrator_stays_one(settings):
     page = settings.page
     page.get_by_role("button", name="Make a user").click()
