@@ -238,6 +238,7 @@ def end_pauses():
     with transaction() as session:
         session.execute(text("UPDATE portals SET push_retry_at = NULL"))
         session.execute(text("UPDATE procrastinate_jobs SET scheduled_at = NULL"))
+        session.execute(text("UPDATE call_windows SET calls = '{}', closed_until = '-infinity'"))
 
 
 def test_a_change_of_one_that_is_archived_in_hubspot_is_a_404(call, sandbox):
