@@ -4,10 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from crm.extensions import limiter
 from crm.streams import ResultsAllowance
 from tests.conftest import _answers, _packaged_redis, free_port, wait_until
 
@@ -193,3 +196,39 @@ def mortal_redis():
     yield process, url
     process.kill()
     process.wait()
+
+
+@pytest.fixture(params=["memory", "memory while Redis is down"])
+def counters(request, make_plain_app):
+    """What the service counts with."""
+    redis = {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"} if "Redis" in request.param else {}
+    # Only a request finds out that Redis is down.
+    make_plain_app(**redis).test_client().get("/me")
+    yield limiter.limiter.storage
+    limiter._storage_dead = False  # Else the next app's Redis would be looked for a second later.
+
+
+def test_counting_starts_no_thread(counters, monkeypatch):
+    def refuse(_):
+        raise AssertionError("a thread is started")
+
+    time.sleep(0.02)  # For as long as one would wait.
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert [counters.incr("somebody", 60) for _ in range(3)] == [1, 2, 3]
+
+
+def test_requests_that_come_at_once_are_each_counted_once(counters):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: counters.incr("somebody", 60), range(4000)))
+
+    assert counters.get("somebody") == 4000
+
+
+def test_what_has_expired_is_forgotten(counters):
+    counters.incr("somebody", 0.01)
+    time.sleep(0.02)
+    counters._sweep_at = 0
+    counters.incr("somebody else", 60)
+
+    assert "somebody" not in counters.storage
