@@ -31,6 +31,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, str]]:
             yield from ((module, each.name) for each in node.names)
 
 
+@cache
 def imported_modules(tree: ast.AST) -> set[str]:
     """What a tree imports, with ``from crm import models`` as ``crm.models``."""
     inside = modules()
