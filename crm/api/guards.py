@@ -156,7 +156,8 @@ def _check_role(guard: Guard, caller: Caller) -> None:
 
 
 def _find_signature_error() -> TokenError | None:
-    uri = f"{request.scheme}://{request.host}{request.path}"
+    # Not base_url, which is worked out anew as an IRI, and shows in what a delivery costs.
+    uri = f"{request.scheme}://{request.host}{request.script_root}{request.path}"
     if query := request.query_string:
         uri += f"?{query.decode('ascii', 'replace')}"
     try:

@@ -122,6 +122,14 @@ def test_a_query_is_signed_with_the_address(deliver):
     assert (good.status_code, bad.status_code) == (204, 401)
 
 
+def test_below_another_path_that_is_part_of_what_hubspot_signed(client):
+    headers = signed(b"[]", uri=HERE.replace(PATH, f"/crm{PATH}"))
+
+    answer = client.post(PATH, base_url="http://localhost/crm", data=b"[]", headers=headers)
+
+    assert answer.status_code == 204
+
+
 def test_behind_a_proxy_the_public_address_is_what_hubspot_signed(client, change_settings):
     change_settings(public_url="https://crm.example.com/behind/")
     headers = signed(b"[]", uri="https://crm.example.com/behind/webhooks/hubspot?a=1")
