@@ -1,6 +1,6 @@
 # Everything a person or CI does with this project. Needs Python 3.11+, make and git.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format check lock secrets bench chaos screenshots image clean
+.PHONY: help run test lint types format check lock secrets bench chaos screenshots postman image clean
 
 # The interpreters that .venv may be made of, best first; `make run PYTHON=python3.12` names one.
 PYTHON = python3 python3.13 python3.12 python3.11 python3.14
@@ -54,6 +54,9 @@ chaos: $(READY) ## some minutes of bad luck, then compare both sides; another ru
 
 screenshots: $(READY) ## take pictures of every page of the console; needs Chromium
 	$(VENV) -m tests.screenshots
+
+postman: $(READY) ## write docs/postman_collection.json anew from the OpenAPI document
+	@$(VENV) -m flask --app crm openapi postman > docs/postman_collection.json
 
 image: ## build the container image
 	docker build --tag crm .
