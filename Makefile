@@ -1,6 +1,6 @@
 # Everything a person or CI does with this project. Needs Python 3.11+, make and git.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format check lock secrets bench chaos upgrade-check screenshots image clean
+.PHONY: help run test test-all lint types format check lock secrets bench chaos upgrade-check screenshots image clean
 
 # The interpreters that .venv may be made of, best first; `make run PYTHON=python3.12` names one.
 PYTHON = python3 python3.13 python3.12 python3.11 python3.14
@@ -17,6 +17,10 @@ run: $(READY) ## start the whole service on an embedded default, at http://local
 
 test: $(READY) ## run the tests; a part of them with T="tests/api -k login"
 	$(VENV) -m pytest $(T)
+
+test-all: $(READY) ## the same, and the rest: long stories, every width and theme, the upgrade
+	$(VENV) -m pytest --all $(T)
+	$(VENV) -m tools.upgrade_check
 
 lint: $(READY) ## check style and format
 	$(VENV) -m ruff check .
