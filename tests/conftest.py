@@ -6,7 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
@@ -48,6 +48,24 @@ CREATE_DATABASE = (
 )
 PASSWORD = "a good password"
 LONG_FILES = ("test_run.py", "test_worker.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="long tests too, pages at every width")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--all``: one representative of everything, in less than five minutes."""
+    if not config.getoption("--all"):
+        leave_out(config, items, [each for each in items if each.get_closest_marker("long")])
+    # Those that start services first, so that no worker is left alone with them in the end.
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item], some: Sequence[pytest.Item]) -> None:
+    """Collect all tests but some."""
+    config.hook.pytest_deselected(items=some)
+    items[:] = [each for each in items if each not in set(some)]
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -457,8 +475,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was not tested where nobody can overlook it."""
     if CHROMIUM is None:
         terminalreporter.write_line(MISSING, red=True, bold=True)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that no worker is left alone with them in the end."""
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
