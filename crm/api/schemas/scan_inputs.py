@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from flask import Request
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from crm.api.schemas.inputs import Input, Line, MomentText, parser_saying
 from crm.errors import InvalidInputError
@@ -23,7 +24,15 @@ SCAN_TYPE = "hubspot_deals"
 INVALID = "Input validation failed"
 """What callers of scans are told of input that is not valid."""
 
-ScanParser = parser_saying(INVALID)
+
+class ScanParser(parser_saying(INVALID)):  # type: ignore[misc] # a class that is made
+    """Loads what is asked of scans; an empty value in a query counts as not given."""
+
+    def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
+        """The values that are given."""
+        query = super().load_querystring(req, schema)
+        return {name: value for name, value in query.items() if value}
+
 
 _USUAL_ASSOCIATIONS = ["contacts", "companies", "line_items"]
 _LONGEST_ID = 255
@@ -155,7 +164,7 @@ def check_path(scan_id: str, query: Mapping[str, str]) -> None:
     Raises:
         InvalidInputError: names what is wrong.
     """
-    errors = dict.fromkeys(query, "Unknown field.")
+    errors = {name: "Unknown field." for name, value in query.items() if value}
     if sentence := _find_problem(scan_id):
         errors["scan_id"] = sentence
     if errors:
