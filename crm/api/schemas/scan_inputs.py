@@ -38,6 +38,7 @@ _USUAL_ASSOCIATIONS = ["contacts", "companies", "line_items"]
 _LONGEST_ID = 255
 _LAST_PAGE = 1_000_000_000
 
+_OWN = {"description": "Your organization's name, number or identifier"}
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -127,7 +128,7 @@ class ConfigInput(Input):
         validate=validate.Length(equal=1, error=f'Must be ["{SCAN_TYPE}"]'),
     )
     auth = fields.Nested(AuthInput, required=True)
-    organization_id = Line(data_key="organizationId", load_default=None)
+    organization_id = Line(data_key="organizationId", load_default=None, metadata=_OWN)
     properties = fields.List(
         fields.String(
             validate=validate.Regexp(PROPERTY_NAME, error="Must be the name of a property")
@@ -200,7 +201,7 @@ def config_of(given: dict[str, Any]) -> ScanConfig:
 class OrganizationQueryInput(Input):
     """Whose; only one's own."""
 
-    organization_id = Line(load_default=None)
+    organization_id = Line(load_default=None, metadata=_OWN)
 
 
 class ListQueryInput(OrganizationQueryInput):
