@@ -98,7 +98,7 @@ class NotFoundError(CRMError):
 
 
 class ScanNotFoundError(NotFoundError):
-    """Scan not found."""
+    """Resource not found."""
 
     error_code = "SCAN_NOT_FOUND"
 

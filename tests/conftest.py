@@ -438,6 +438,7 @@ _EMPTY = """
     DELETE FROM portals USING organizations
         WHERE organizations.id = organization_id AND name <> 'Default';
     DELETE FROM organizations WHERE name <> 'Default';
+    UPDATE organizations SET identifier = NULL;
     UPDATE portals SET hub_id = NULL, set_up_at = NULL, push_failures = 0, push_retry_at = NULL,
         push_error = NULL, seed_digest = NULL, refresh_token = NULL, access_token = NULL,
         access_expires_at = NULL, refresh_leased_until = NULL, disabled_reason = NULL,
