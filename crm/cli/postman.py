@@ -15,9 +15,10 @@ _FORMAT = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
 _METHODS = ("get", "post", "put", "patch", "delete")
 _REFERENCE = "#/components/schemas/"
 _DESCRIPTION = (
-    "Made from the service's OpenAPI document. Send *Sign in* or `GET /get-token/admin` first: "
-    "each keeps its token in the variable `token`, which all other requests send. Applications "
-    "put their key into `apiKey` and tick the header X-API-Key instead."
+    "Made from the service's OpenAPI document. On this machine, as `make run` starts it, requests "
+    "to try out need no token. Else send `POST /login` or `GET /get-token/admin` first: each keeps "
+    "its token in the variable `token`, which all other requests send. An application's key goes "
+    "into `apiKey`: leave `token` empty, and tick the request's header X-API-Key."
 )
 _VARIABLES = {
     "baseUrl": "http://localhost:4012",

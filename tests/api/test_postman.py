@@ -138,8 +138,8 @@ def test_the_collection_has_each_operation_in_the_folder_of_its_tag(collection, 
         if method != "parameters"
     }
 
-    told = [(tag, each["method"], path_of(each)) for tag, each in requests_of(collection)]
-    assert sorted(told) == sorted(described)
+    found = [(tag, each["method"], path_of(each)) for tag, each in requests_of(collection)]
+    assert sorted(found) == sorted(described)
 
 
 def test_the_collection_asks_for_nothing_but_its_own_variables(collection):
@@ -160,7 +160,7 @@ def test_the_collection_sends_the_credential_that_the_guard_wants(collection, do
         named = {"token": "token", "refresh": "refreshToken", "operator": "metricsToken"}
         assert variables == [named[each] for each in named if each in schemes][:1]
         assert ("X-API-Key" in headers) == ("key" in schemes)
-        # Ticked by whoever has a key; sent beside a token it would be a second credential.
+        # For applications to tick; sent beside a token it would be a second credential.
         assert all(each.get("disabled") for name, each in headers.items() if name == "X-API-Key")
 
 
