@@ -23,6 +23,8 @@ class Caller:
     user_id: int | None = None
     contact_id: int | None = None
     key_id: int | None = None
+    is_open_access: bool = False
+    """Whether nobody signed in: somebody tries the service out on the machine that runs it."""
 
     @property
     def is_admin(self) -> bool:
