@@ -29,6 +29,7 @@ from crm.api import (
     webhooks,
 )
 from crm.api.blueprints import SECURITY_SCHEMES
+from crm.api.cors import init_cors
 from crm.api.errors import register_errors
 from crm.api.records import record_blueprint
 from crm.cli import register_commands
@@ -105,6 +106,7 @@ def _load_settings() -> Settings:
 def _register(app: Flask) -> None:
     log_requests(app)
     count_requests(app)
+    init_cors(app)
     # The order matters: an identity first, since it has limits of its own; then the limits; and
     # only then what costs more.
     app.before_request(guards.identify)
