@@ -12,8 +12,8 @@ from crm.api.schemas.inputs import StrictParser
 
 _SECURITY: Mapping[Guard | None, list[dict[str, list[str]]]] = {
     Guard.PERSON: [{"token": []}],
-    Guard.MEMBER: [{"token": []}, {"key": []}],
-    Guard.ADMIN: [{"token": []}, {"key": []}],
+    Guard.MEMBER: [{"token": []}, {"key": []}, {"key_as_bearer": []}],
+    Guard.ADMIN: [{"token": []}, {"key": []}, {"key_as_bearer": []}],
     Guard.REFRESH: [{"refresh": []}],
     Guard.OPERATOR: [{"operator": []}],
     Guard.HUBSPOT: [{"signature": []}],
@@ -38,6 +38,11 @@ SECURITY_SCHEMES = {
         "in": "header",
         "name": "X-API-Key",
         "description": "An organization's API key.",
+    },
+    "key_as_bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The same key, for clients that send nothing but Bearer.",
     },
     "operator": {
         "type": "http",
