@@ -59,9 +59,18 @@ SECURITY_SCHEMES = {
 
 
 class APIBlueprint(Blueprint):  # type: ignore[misc] # flask-smorest has no types
-    """A blueprint for the API."""
+    """A blueprint for the API.
+
+    Args:
+        in_open_access: whether its routes may be tried out without a credential, where
+            ``crm.open_access`` lets somebody in.
+    """
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def __init__(self, *args: Any, in_open_access: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.in_open_access = in_open_access
 
     def add_url_rule(
         self,
