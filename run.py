@@ -140,7 +140,7 @@ def _start_everything(running: ExitStack) -> list[Part]:
             *(f"--redirect-uri={each}" for each in _callbacks(settings, "hubspot")),
             *(f"--airtable-redirect-uri={each}" for each in _callbacks(settings, "airtable")),
             *(f"--notion-redirect-uri={each}" for each in _callbacks(settings, "notion")),
-            *("--webhook-url", settings.webhook_url),
+            *("--webhook-url", settings.local_webhook_url),
             until=f"{settings.hubspot_api_url}/_sandbox/health",
         )
     start("worker", "flask", "--app", "crm", "worker")

@@ -270,6 +270,11 @@ class Settings:
         return self.public_url and f"{self.public_url.rstrip('/')}{WEBHOOK_PATH}"
 
     @property
+    def local_webhook_url(self) -> str:
+        """Where the sandbox on this machine sends them, whatever others call it."""
+        return f"{self.local_url}{WEBHOOK_PATH}"
+
+    @property
     def data_folder(self) -> Path:
         """Where the embedded parts keep their data."""
         return Path(self.data_dir) if self.data_dir else _default_data_folder()

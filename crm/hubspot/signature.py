@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from crm.errors import TokenError
 
@@ -63,7 +63,13 @@ def sign_v1(secret: str, *, body: bytes) -> str:
 
 
 def check_signature(
-    find_header: FindHeader, *, secret: str, method: str, uri: str, body: bytes, now_ms: int
+    find_header: FindHeader,
+    *,
+    secret: str,
+    method: str,
+    uris: Iterable[str],
+    body: bytes,
+    now_ms: int,
 ) -> None:
     """Let pass what HubSpot signed; where both versions are sent, version 3 decides.
 
@@ -71,7 +77,7 @@ def check_signature(
         find_header: the request's header of a name in any letter case, or None.
         secret: the app's client secret.
         method: of the request, in capitals.
-        uri: the whole address as HubSpot called it, with its query.
+        uris: the whole addresses, with their query, one of which HubSpot called.
         body: as received, before anything parsed it.
         now_ms: our time, in milliseconds since 1970.
 
@@ -84,13 +90,17 @@ def check_signature(
     given = find_header(SIGNATURE_V3)
     if given is not None:
         timestamp = _fresh(find_header(TIMESTAMP) or "", now_ms)
-        expected = sign_v3(secret, method=method, uri=uri, body=body, timestamp=timestamp)
+        expected = [
+            sign_v3(secret, method=method, uri=each, body=body, timestamp=timestamp)
+            for each in uris
+        ]
     elif find_header(VERSION) == "v1":
-        expected = sign_v1(secret, body=body)
+        expected = [sign_v1(secret, body=body)]
         given = find_header(SIGNATURE) or ""
     else:
         raise TokenError("The request carries no signature of version 1 or 3")
-    if not hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace")):
+    shown = given.encode("utf-8", "replace")
+    if not any(hmac.compare_digest(each.encode(), shown) for each in expected):
         raise TokenError("The signature does not match the request")
 
 

@@ -34,7 +34,8 @@ def check_signature(find_header: FindHeader, *, method: str, uri: str, body: byt
         find_header: the request's header of a name in any letter case, or None.
         method: of the request, in capitals.
         uri: its whole address as it arrived here; ``PUBLIC_URL``, when set, takes the place of
-            all before the query, because a proxy may have changed that.
+            all before the query, because a proxy may have changed that, or the address of this
+            machine, which the sandbox calls whatever ``PUBLIC_URL`` is.
         body: as received.
 
     Raises:
@@ -42,14 +43,16 @@ def check_signature(find_header: FindHeader, *, method: str, uri: str, body: byt
     """
     settings: Settings = current_app.extensions["crm_settings"]
     _, question_mark, query = uri.partition("?")
+    uris = [uri]
     if settings.webhook_url:
-        uri = f"{settings.webhook_url}{question_mark}{query}"
+        known = (settings.webhook_url, settings.local_webhook_url)
+        uris = [f"{each}{question_mark}{query}" for each in known]
     try:
         signature.check_signature(
             find_header,
             secret=settings.hubspot_client_secret,
             method=method,
-            uri=uri,
+            uris=uris,
             body=body,
             now_ms=time.time_ns() // 1_000_000,
         )

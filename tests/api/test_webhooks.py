@@ -138,6 +138,18 @@ def test_behind_a_proxy_the_public_address_is_what_hubspot_signed(client, change
     assert client.post(PATH, data=b"[]", headers=signed(b"[]")).status_code == 401
 
 
+def test_the_sandbox_on_this_machine_signs_its_own_address_whatever_the_public_one_is(
+    client, change_settings
+):
+    change_settings(public_url="https://crm.example.com", port=4012)
+    statuses = [
+        client.post(PATH, data=b"[]", headers=signed(b"[]", uri=uri)).status_code
+        for uri in (f"http://localhost:4012{PATH}", f"http://localhost:4013{PATH}")
+    ]
+
+    assert statuses == [204, 401]
+
+
 REFUSED = {
     "nothing": lambda body: {},
     "another secret": lambda body: signed(body, secret="another"),

@@ -27,7 +27,7 @@ def signed_v3(**changes):
 
 def check(headers, *, secret=SECRET, method="POST", uri=URI, body=BODY, now_ms=NOW):
     find = CaseInsensitiveDict(headers).get
-    check_signature(find, secret=secret, method=method, uri=uri, body=body, now_ms=now_ms)
+    check_signature(find, secret=secret, method=method, uris=[uri], body=body, now_ms=now_ms)
 
 
 @pytest.mark.parametrize(
