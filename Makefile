@@ -1,6 +1,6 @@
 # Everything a person or CI does with this project. Needs Python 3.11+, make and git.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint types format check lock secrets bench chaos upgrade-check screenshots postman image clean
+.PHONY: help run test test-all lint types format check lock secrets bench chaos upgrade-check screenshots postman expose image clean
 
 # The interpreters that .venv may be made of, best first; `make run PYTHON=python3.12` names one.
 PYTHON = python3 python3.13 python3.12 python3.11 python3.14
@@ -62,8 +62,12 @@ upgrade-check: $(READY) ## upgrade an installation of the release before while i
 screenshots: $(READY) ## take pictures of every page of the console; needs Chromium
 	$(VENV) -m tests.screenshots
 
-postman: $(READY) ## write docs/postman_collection.json anew from the OpenAPI document
-	@$(VENV) -m flask --app crm openapi postman > docs/postman_collection.json
+postman: $(READY) ## write docs/postman_collection.json from the OpenAPI document
+	@$(VENV) -m flask --app crm openapi postman > docs/postman_collection.json.new
+	@mv docs/postman_collection.json.new docs/postman_collection.json
+
+expose: $(READY) ## turn open access off, then tell how to receive HubSpot's webhooks here
+	@$(VENV) -m flask --app crm expose
 
 image: ## build the container image
 	docker build --tag crm .

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from tests.conftest import PASSWORD, free_port, registration, wait_until
 ROOT = Path(__file__).resolve().parents[1]
 HUBSPOT = {"Authorization": "Bearer pat-na1-sandbox"}
 EMAIL = "ada@example.com"
+EXPOSE = ("-m", "flask", "--app", "crm", "expose")
 LONGEST = 60
 SECONDS = 20
 """Without webhooks, changes would be a minute late."""
@@ -381,6 +383,32 @@ def test_a_second_start_on_the_same_data_is_one_line(checkout, service):
     )
 
 
+@pytest.fixture
+def settings_of_this_machine(checkout):
+    """What a person has put into ``.env.local``."""
+    file = checkout.folder / ".env.local"
+    file.touch(mode=0o600)
+    file.write_text("# Mine.\nOPEN_ACCESS=1\nLOG_LEVEL=INFO")
+    yield file
+    file.unlink()
+
+
+def test_expose_says_nothing_of_a_tunnel_while_the_running_service_lets_people_in(
+    checkout, service, settings_of_this_machine
+):
+    ended = checkout.run(*EXPOSE)
+
+    assert requests.get(f"{service.url}/contacts", timeout=LONGEST).status_code == 200
+    assert (ended.code, ended.stdout) == (1, "")
+    for path in ("/contacts", "/api/v1/scan/list", "/integrations", "/get-token/admin", "/login"):
+        assert f" {path} " in ended.stderr
+    assert "Stop the service (Ctrl-C) and start it again" in ended.stderr
+    assert not [word for word in ("cloudflared", "ngrok", "PUBLIC_URL") if word in ended.stderr]
+    # The next start is as it must be, and nothing else of the file has changed.
+    assert settings_of_this_machine.read_text() == "# Mine.\nOPEN_ACCESS=0\nLOG_LEVEL=INFO"
+    assert stat.S_IMODE(settings_of_this_machine.stat().st_mode) == 0o600
+
+
 @pytest.mark.parametrize(("name", "word"), [("worker", "worker"), ("web", "gunicorn")])
 def test_a_part_that_dies_stops_everything_with_the_reason(checkout, service, name, word):
     parts = service.parts(checkout.data)
@@ -497,6 +525,32 @@ def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(chec
         f"http://localhost:{checkout.port}/integrations/hubspot/oauth2callback",
         "https://crm.example.com/integrations/hubspot/oauth2callback",
     ]
+
+
+def test_expose_tells_the_steps_when_the_running_service_lets_nobody_in(
+    checkout, settings_of_this_machine
+):
+    service = checkout.service(PUBLIC_URL="https://crm.example.com/")
+    ended = checkout.run(*EXPOSE)
+
+    assert (ended.code, ended.stderr) == (0, "")
+    assert f"cloudflared tunnel --url {service.url}\n" in ended.stdout
+    assert f"ngrok http {checkout.port}\n" in ended.stdout
+    assert "/webhooks/hubspot\n" in ended.stdout
+    assert "users create" in ended.stdout
+
+
+def test_the_sandboxs_webhooks_arrive_wherever_the_public_address_leads(checkout):
+    service = checkout.service(PUBLIC_URL="https://crm.example.com/")
+    contacts = f"{service.hubspot}/_sandbox/portals/{DEFAULT_PORTAL_ID}/objects/contacts"
+    made = {"properties": {"email": "kay@example.com"}}
+    requests.post(contacts, json=made, timeout=LONGEST)
+
+    def latest():
+        found = requests.get(f"{service.hubspot}/_sandbox/deliveries", timeout=LONGEST).json()
+        return [each["status"] for each in found["recent"][:1]]
+
+    wait_until(lambda: latest() == [204], SECONDS)
 
 
 def test_the_same_port_twice_is_one_line(checkout):
