@@ -48,6 +48,8 @@ CREATE_DATABASE = (
 )
 PASSWORD = "a good password"
 LONG_FILES = ("test_run.py", "test_worker.py")
+CLIENTS = "tests/clients/"
+"""Its files share one service."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--all"):
         leave_out(config, items, [each for each in items if each.get_closest_marker("long")])
     # Those that start services first, so that no worker is left alone with them in the end.
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+    items.sort(key=lambda item: _service_of(item.nodeid) is None)
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item], some: Sequence[pytest.Item]) -> None:
@@ -76,6 +78,14 @@ def pytest_xdist_auto_num_workers() -> int:
     return (psutil.cpu_count(logical=True) or 1) + 1
 
 
+def _service_of(nodeid: str) -> str | None:
+    """The file or folder whose tests share services that take long to start; None for others."""
+    file = nodeid.partition("::")[0]
+    if file.startswith(CLIENTS):
+        return CLIENTS
+    return file if file.endswith(LONG_FILES) else None
+
+
 class _Scheduling(LoadScopeScheduling):
     """Tests go to whichever worker is free, those of a file that starts services to one.
 
@@ -83,8 +93,7 @@ class _Scheduling(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return file if file.endswith(LONG_FILES) else nodeid
+        return _service_of(nodeid) or nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Scheduling:

@@ -1,18 +1,14 @@
 """The client of the document about deal extraction: it reads all deals of a portal by a scan."""
 
 import re
-import tempfile
 import time
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import requests
 
-from run import DEMO_EMAIL, DEMO_PASSWORD
-from tests.test_run import Checkout
+from tests.clients.conftest import TIMEOUT
 
-TIMEOUT = 30
 TOKEN = "pat-na1-sandbox"
 CONFIG = {
     "scanId": "hubspot-deals-2025-q3",
@@ -49,40 +45,21 @@ DEAL = {
 
 
 @pytest.fixture(scope="module")
-def service():
-    # Below /tmp, as in test_run.py.
-    with tempfile.TemporaryDirectory(prefix="crm-clients-", dir="/tmp") as folder:
-        checkout = Checkout(Path(folder))
-        service = checkout.service()
-        identify = ("organizations", "identify", "Default", "org_123456")
-        assert checkout.run("-m", "flask", "--app", "crm", *identify).code == 0
-        yield service
-        checkout.stop()
-
-
-@pytest.fixture(scope="module")
-def hubspot(service):
-    """The sandbox's address."""
-    return service.hubspot
-
-
-@pytest.fixture(scope="module")
-def client(service):
-    return Client(service.url, service.sign_in(DEMO_EMAIL, DEMO_PASSWORD))
+def client(url):
+    return Client(url)
 
 
 class Client:
-    """Calls below the document's base path."""
+    """Calls below the document's base path, as the document does: without credentials."""
 
-    def __init__(self, url, token):
+    def __init__(self, url):
         self.url = f"{url}/api/v1"
-        self.headers = {"Authorization": f"Bearer {token}"}
 
     def get(self, path, **query):
-        return requests.get(self.url + path, params=query, headers=self.headers, timeout=TIMEOUT)
+        return requests.get(self.url + path, params=query, timeout=TIMEOUT)
 
     def post(self, path, body=None):
-        return requests.post(self.url + path, json=body, headers=self.headers, timeout=TIMEOUT)
+        return requests.post(self.url + path, json=body, timeout=TIMEOUT)
 
     def start(self, **changes):
         config = {name: each for name, each in {**CONFIG, **changes}.items() if each != ...}
