@@ -117,9 +117,8 @@ def test_a_notice_is_seen_when_the_renewal_fails_before_the_form_is_answered(at_
         ),
     )
     sent = press_cancel(page)
-    with page.expect_response(is_renewal) as renewed:
-        with transaction() as session:
-            session.execute(text("UPDATE scans SET status = 'cancelled', updated_at = now()"))
+    with page.expect_response(is_renewal) as renewed, transaction() as session:
+        session.execute(text("UPDATE scans SET status = 'cancelled', updated_at = now()"))
     renewed.value.finished()
     page.wait_for_timeout(150)
     sent.continue_()
