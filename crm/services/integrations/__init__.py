@@ -206,9 +206,7 @@ def disconnect(caller: Caller, name: str) -> str:
     connections = _connections(caller)
     held = connections.forget(provider) if connections else None
     if held:
-        # HubSpot may have given the same grant to the portal that stays connected.
-        is_kept = _is_hubspot(provider) and mirroring.holds(caller.portal_id, held.refresh_token)
-        return _farewell(provider, is_revoked=is_kept or revoke(provider, held))
+        return _farewell(provider, is_revoked=revoke(provider, held))
     if not _is_hubspot(provider) or mirroring.find_kept(caller.portal_id) is None:
         raise NotConnectedError(f"{provider.label} is not connected")
     if not caller.is_admin:
