@@ -17,9 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from playwright.sync_api import expect
 
 from crm.sandbox import DEFAULT_PORTAL_ID
 from run import DEMO_EMAIL, DEMO_PASSWORD
+from tests.browser import CHROMIUM, MISSING, started_browser
 from tests.conftest import PASSWORD, free_port, registration, wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -374,6 +376,59 @@ def test_all_integrations_are_connected_at_once_without_a_setting(checkout, serv
         back = browser.get(consented.headers["Location"], timeout=LONGEST)
         assert "is connected</h1>" in back.text
         assert browser.get(f"{path}/items", timeout=LONGEST).json()["items"]
+
+
+@pytest.fixture
+def console(service):
+    """The page of integrations in Chromium, with the demo account signed in; none is connected."""
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    headers = {"Authorization": f"Bearer {service.sign_in(DEMO_EMAIL, DEMO_PASSWORD)}"}
+    for provider in ("hubspot", "airtable", "notion"):
+        url = f"{service.url}/integrations/{provider}"
+        assert requests.delete(url, headers=headers, timeout=LONGEST).status_code in (200, 409)
+    with started_browser() as browser:
+        page = browser.new_context().new_page()
+        page.set_default_timeout(SECONDS * 1000)
+        page.goto(f"{service.url}/console/sign-in?next=/console/integrations")
+        page.get_by_label("E-mail").fill(DEMO_EMAIL)
+        page.get_by_label("Password").fill(DEMO_PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        yield page
+
+
+@pytest.mark.parametrize("provider", ["HubSpot", "Airtable", "Notion"])
+def test_every_integration_is_connected_looked_at_and_disconnected_by_clicking(console, provider):
+    card = console.get_by_role("region", name=provider)
+    with console.expect_popup() as consent:
+        card.get_by_role("button", name="Connect", exact=False).click()
+    consent.value.get_by_role("button", name=re.compile("Connect app|Allow access")).click()
+    status = console.get_by_role("status")
+    expect(status).to_contain_text(f"{provider} is connected", timeout=SECONDS * 1000)
+    card.get_by_role("link", name="Load data").click()
+    expect(console.get_by_role("rowheader").first).to_be_visible(timeout=SECONDS * 1000)
+    console.get_by_text("Disconnect…").click()
+    console.get_by_role("button", name="Yes, disconnect it").click()
+
+    expect(status).to_contain_text(f"{provider} is disconnected")
+    expect(card.get_by_role("button", name="Connect")).to_be_visible()
+
+
+def test_the_mirror_goes_on_when_somebody_has_disconnected_their_hubspot(service):
+    token = service.sign_in(DEMO_EMAIL, DEMO_PASSWORD)
+    browser = requests.Session()
+    browser.headers["Authorization"] = f"Bearer {token}"
+    path = f"{service.url}/integrations/hubspot"
+    url = browser.post(f"{path}/authorize", timeout=LONGEST).json()["authorization_url"]
+    form = {"action": "connect"}
+    consented = requests.post(url, data=form, allow_redirects=False, timeout=LONGEST)
+    assert browser.get(consented.headers["Location"], timeout=LONGEST).ok
+    assert browser.delete(path, timeout=LONGEST).ok
+    contacts = f"{service.hubspot}/crm/v3/objects/contacts"
+    new = {"properties": {"email": "after@example.com"}}
+    assert requests.post(contacts, json=new, headers=HUBSPOT, timeout=LONGEST).ok
+
+    wait_until(lambda: service.contacts(token, q="after@example.com"), SECONDS)
 
 
 def test_a_second_start_on_the_same_data_is_one_line(checkout, service):

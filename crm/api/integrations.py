@@ -129,7 +129,7 @@ def get_credentials(provider: str) -> Integration:
 @bp.alt_response(502, "BAD_GATEWAY")
 @bp.alt_response(503, "SERVICE_UNAVAILABLE")
 def list_items(given: dict[str, Any], provider: str) -> Any:
-    """A page of what there is at the provider."""
+    """A page of what there is at the provider: of one type, or of all, one after another."""
     return integrations.list_items(
         current_caller(),
         provider,

@@ -12,7 +12,7 @@ from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, g, request, session
 from flask_bootstrap import Bootstrap5
 from flask_compress import Compress
 from flask_wtf import CSRFProtect
@@ -151,7 +151,18 @@ def _compressed(view: Callable[..., Any]) -> Callable[..., Response]:
 
 
 def _guard_answer(response: Response) -> Response:
+    if _is_renewal():
+        # A notice that was rendered into it is read by nobody, and stays for the next page. Neither
+        # may its cookie come after that of a form, which may hold a notice.
+        session.modified = False
     return response if request.endpoint == "console.static" else guard_page(response)
+
+
+def _is_renewal() -> bool:
+    """Whether a script asks, for a part of a page, and not a person who opens it."""
+    return "X-Renewal" in request.headers or "text/event-stream" in request.headers.get(
+        "Accept", ""
+    )
 
 
 def _offer() -> dict[str, Any]:

@@ -52,7 +52,7 @@ def show_items(provider: str) -> ResponseReturnValue:
     """What there is at a provider, of one of its types; or how to connect it."""
     caller, asked = current_caller(), request.args
     shown: dict[str, Any] = {"page": None, "next_url": None, "problem": None}
-    item_type, status = asked.get("type") or None, 200
+    item_type, status = asked.get("type") or integrations.list_types(provider)[0], 200
     try:
         page = integrations.list_items(
             caller, provider, item_type, limit=_ON_A_PAGE, cursor=asked.get("cursor") or None
@@ -72,12 +72,11 @@ def show_items(provider: str) -> ResponseReturnValue:
         )
     # Asked for afterwards: by now, a connection that the provider has ended is none any more.
     integration = integrations.get_integration(caller, provider)
-    chosen = item_type or integration.types[0]
-    first_url = url_for(".show_items", provider=provider, type=chosen)
+    first_url = url_for(".show_items", provider=provider, type=item_type)
     return render_template(
         "console/integration.html",
         integration=integration,
-        chosen=chosen,
+        chosen=item_type,
         first_url=first_url if asked.get("cursor") else None,
         kept=KEPT,
         **shown,

@@ -69,7 +69,7 @@ class Provider(ABC):
     label: ClassVar[str]
     """As people write it: ``Airtable``."""
     types: ClassVar[tuple[str, ...]]
-    """What it has items of; the first is listed when nobody says which."""
+    """What it has items of, in the order in which they are listed when nobody says which."""
 
     api_url: str
     client_id: str

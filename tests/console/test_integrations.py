@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import requests
 from playwright.sync_api import expect
+from sqlalchemy import select
 
-from crm.extensions import transaction
+from crm.extensions import db, transaction
+from crm.hubspot.account import get_details
 from crm.models import Portal
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.airtable import Base
 from crm.sandbox.notion import Thing
-from crm.services import accounts
+from crm.services import accounts, portals
 from tests.api.conftest import counted_statements
 from tests.browser import DESKTOP, PHONE
 from tests.conftest import PASSWORD
@@ -101,6 +103,97 @@ def test_an_account_is_connected_looked_at_and_disconnected(integrations, ada, p
 
     expect(page.get_by_role("status")).to_contain_text(f"{NAMES[provider]} is disconnected")
     expect(card(page, provider)).to_contain_text("not connected")
+
+
+@pytest.fixture
+def by_settings(change_settings, portal_id):
+    """The settings connect the organization's portal, as with `make run`; how that stands."""
+    change_settings(hubspot_private_app_token="pat-na1-sandbox")
+
+    def ask():
+        db.session.rollback()
+        columns = (Portal.hub_id, Portal.refresh_token, Portal.access_token, Portal.set_up_at)
+        held = db.session.execute(select(*columns).where(Portal.id == portal_id)).one()
+        return held, get_details(portals.connect(portal_id)).hub_id
+
+    return ask
+
+
+def test_an_own_account_is_connected_beside_the_portal_that_the_settings_connect(
+    by_settings, integrations, ada
+):
+    before = by_settings()
+    page = integrations.page
+    hubspot = card(page, "hubspot")
+    expect(hubspot).to_contain_text("Beside that you can connect an account of your own")
+    integrations.check_accessibility()
+    connect(page, "hubspot")
+    expect(hubspot).to_contain_text("Your own connection; it ends in 12 hours.")
+    expect(hubspot.get_by_role("button", name="Connect")).to_have_count(0)
+    integrations.check_accessibility()
+    hubspot.get_by_role("link", name="Load data").click()
+    expect(page.get_by_role("rowheader", name="Ada Okoye")).to_be_visible()
+    page.get_by_text("Disconnect…").click()
+    page.get_by_role("button", name="Yes, disconnect it").click()
+
+    expect(page.get_by_role("status")).to_contain_text("HubSpot is disconnected")
+    expect(hubspot).to_contain_text("Mirrored in the background")
+    expect(hubspot.get_by_role("button", name="Connect")).to_be_visible()
+    expect(hubspot.get_by_text("Disconnect…")).to_have_count(0)
+    assert by_settings() == before
+
+
+def test_who_sees_the_own_contact_only_can_connect_an_own_account(
+    user, by_settings, change_settings
+):
+    change_settings(contacts_visible_to_users="own")
+
+    page = user.get("/console/integrations/hubspot").text
+
+    assert "Connect HubSpot first" in page
+    assert 'action="/console/integrations/hubspot/connect"' in page
+
+
+def tell(page, provider, outcome="connected"):
+    """What the page of a consent tells the other windows, from one of them."""
+    other = page.context.new_page()
+    other.goto(f"{page.url.partition('/console')[0]}/console/sign-in")
+    other.evaluate(
+        "data => new BroadcastChannel('integrations').postMessage(data)",
+        {"provider": provider, "outcome": outcome},
+    )
+    return other
+
+
+@at_a_desk
+def test_what_came_of_one_consent_does_not_take_away_what_came_of_another(integrations):
+    page = integrations.page
+    status = page.get_by_role("status")
+    tell(page, "notion", "refused")
+    expect(status).to_contain_text("Notion was not connected")
+    tell(page, "airtable")
+    expect(status).to_contain_text("Airtable is connected")
+    expect(status).to_contain_text("Notion was not connected")
+    tell(page, "notion")
+
+    expect(status).to_contain_text("Notion is connected")
+    expect(status).not_to_contain_text("Notion was not connected")
+
+
+@at_a_desk
+def test_what_came_of_a_consent_is_said_where_the_page_cannot_be_renewed(integrations, sandbox):
+    page = integrations.page
+    connect(page, "notion")
+    sandbox.stop()
+    page.goto(f"{integrations.address}/console/integrations/notion")
+    expect(page.get_by_role("alert")).to_contain_text("Notion")
+    tell(page, "notion")
+    expect(page.get_by_role("status")).to_contain_text("Notion is connected")
+    page.route("**/console/integrations/notion", lambda route: route.fulfill(status=500))
+    tell(page, "notion", "refused")
+
+    expect(page.get_by_role("status")).to_contain_text("Notion was not connected")
+    expect(page.get_by_role("status")).to_contain_text("This page renews itself no more")
 
 
 @at_a_desk

@@ -14,10 +14,12 @@ from crm.sandbox.notion import make_thing
 from crm.services import api_keys
 from crm.services.integrations import connections
 from crm.services.integrations.store import get_store
+from crm.services.listing import cursor_of
 from tests.integrations.conftest import query_of
 from tests.sandbox.client import HubSpot
 
 ALL = ["hubspot", "airtable", "notion"]
+THINGS = ("page", "data_source")
 SHAPE = {
     *("id", "type", "name", "creation_time", "last_modified_time", "url", "visibility"),
 }
@@ -223,15 +225,15 @@ def test_a_page_of_tables_that_takes_long_ends_early_and_goes_on(browser, sandbo
 
 
 def walk(browser, provider, item_type, limit):
-    cursor = {}
+    asked = {"limit": limit} | ({"type": item_type} if item_type else {})
     for _ in range(100):
-        answer = browser.get(f"/{provider}/items", type=item_type, limit=limit, **cursor)
+        answer = browser.get(f"/{provider}/items", **asked)
         assert answer.status_code == 200, answer.json
         assert len(answer.json["items"]) <= limit
         yield from answer.json["items"]
         if answer.json["next_cursor"] is None:
             return
-        cursor = {"cursor": answer.json["next_cursor"]}
+        asked["cursor"] = answer.json["next_cursor"]
     raise AssertionError("the pages have no end")
 
 
@@ -265,17 +267,84 @@ def test_notions_items_come_page_by_page_the_newest_first(browser, sandbox, item
     assert found == (["Untitled", *expected] if item_type == "pages" else expected)
 
 
+@pytest.fixture
+def some_of_each(hubspot, sandbox):
+    """Some items of every type of every provider, but for one that has none; by provider."""
+    for at in range(3):
+        hubspot.create("contacts", email=f"{at}@example.com")
+        hubspot.create("deals", dealname=f"Deal {at}", dealstage="qualifiedtobuy")
+    sandbox.sandbox.airtable.bases = [
+        Base(f"app{at:014}", f"Base {at}", ("First", "Second")) for at in range(3)
+    ]
+    things = [make_thing(kind, f"Thing {at}", at) for at in range(3) for kind in THINGS]
+    sandbox.sandbox.notion.things = things
+    return {
+        "hubspot": ["contacts"] * 3 + ["deals"] * 3,
+        "airtable": ["bases"] * 3 + ["tables"] * 6,
+        "notion": ["pages"] * 3 + ["databases"] * 3,
+    }
+
+
 @each_provider
-def test_the_first_type_is_listed_when_nobody_says_which(browser, hubspot, provider):
-    hubspot.create("contacts", email="ada@example.com")
-    hubspot.create("companies", name="Bright Harbor")
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 100])
+def test_items_of_all_types_come_one_type_after_another_each_once(
+    browser, some_of_each, provider, limit
+):
+    browser.connect(provider)
+
+    found = [*walk(browser, provider, None, limit)]
+
+    assert [each["type"] for each in found] == some_of_each[provider]
+    assert len({(each["type"], each["id"]) for each in found}) == len(found)
+
+
+@each_provider
+def test_the_first_page_holds_the_first_type_when_nobody_says_which(
+    browser, some_of_each, provider
+):
     browser.connect(provider)
     first = browser.get(f"/{provider}/credentials").json["types"][0]
 
     assert {each["type"] for each in browser.get(f"/{provider}/items").json["items"]} == {first}
 
 
-@pytest.mark.parametrize("query", [{"type": "tickets"}, {"limit": 0}, {"limit": 101}, {"page": 1}])
+def test_a_type_without_items_makes_no_page_among_all_types(browser, some_of_each):
+    browser.connect("hubspot")
+    first = browser.get("/hubspot/items", limit=3).json
+
+    second = browser.get("/hubspot/items", limit=3, cursor=first["next_cursor"]).json
+
+    assert [each["type"] for each in second["items"]] == ["deals"] * 3
+    assert second["next_cursor"] is None
+
+
+@each_provider
+def test_items_of_all_types_are_an_empty_page_where_there_is_nothing(browser, sandbox, provider):
+    browser.connect(provider)
+    sandbox.sandbox.airtable.bases = []
+    sandbox.sandbox.notion.things = []
+
+    assert browser.get(f"/{provider}/items").json == {"items": [], "next_cursor": None}
+
+
+def test_an_empty_question_about_items_counts_as_not_asked(browser, some_of_each):
+    browser.connect("airtable")
+    whole = browser.get("/airtable/items").json
+
+    assert len(whole["items"]) == 3
+    assert {each["type"] for each in whole["items"]} == {"bases"}
+    for name in ("type", "limit", "cursor"):
+        assert browser.get("/airtable/items", **{name: ""}).json == whole
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *({"type": each} for each in ("tickets", " ", "Contacts", "contacts,deals", "all", "\0")),
+        *({"limit": each} for each in (0, 101, "all")),
+        {"page": 1},
+    ],
+)
 def test_what_to_list_is_read_strictly(browser, query):
     browser.connect("hubspot")
 
@@ -285,20 +354,23 @@ def test_what_to_list_is_read_strictly(browser, query):
     assert [*answer.json["errors"]] == [*query]
 
 
-def test_a_cursor_counts_for_its_own_list_and_person_only(open_browser, sandbox):
+@pytest.mark.parametrize("item_type", [None, "bases"])
+def test_a_cursor_counts_for_its_own_list_and_person_only(open_browser, app, item_type):
     ada, grace = open_browser(), open_browser("grace@example.com")
     for each in (ada, grace):
         each.connect("airtable")
         each.connect("notion")
-    cursor = ada.get("/airtable/items", limit=1).json["next_cursor"]
+    own = {"type": item_type} if item_type else {}
+    cursor = ada.get("/airtable/items", limit=1, **own).json["next_cursor"]
+    forged = [cursor[:-1], f"{cursor}a", "0.0.", "null", "é", "=", cursor_of("contacts ", 1, 2)]
 
-    assert names(ada.get("/airtable/items", cursor=cursor))
+    assert names(ada.get("/airtable/items", cursor=cursor, **own))
     for answer in (
         ada.get("/airtable/items", type="tables", cursor=cursor),
+        ada.get("/airtable/items", cursor=cursor, **({} if item_type else {"type": "bases"})),
         ada.get("/notion/items", cursor=cursor),
-        grace.get("/airtable/items", cursor=cursor),
-        ada.get("/airtable/items", cursor=cursor[:-1]),
-        ada.get("/airtable/items", cursor="0.0."),
+        grace.get("/airtable/items", cursor=cursor, **own),
+        *(ada.get("/airtable/items", cursor=each, **own) for each in forged),
     ):
         assert answer.status_code == 400
         assert [*answer.json["errors"]] == ["cursor"]

@@ -8,7 +8,8 @@ from crm.hubspot.account import get_details
 from crm.models import Portal, Record, SyncRun, User
 from crm.providers.hubspot import HubSpot as HubSpotProvider
 from crm.providers.provider import Tokens
-from crm.sandbox import DEFAULT_PORTAL_ID
+from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from crm.sandbox.access import Grant
 from crm.services import accounts, portals, push, sync
 from crm.services.credentials import make_vault
 from crm.services.integrations.connections import Connections
@@ -319,6 +320,72 @@ def test_the_grant_that_keeps_a_portal_is_not_revoked_with_a_persons_connection(
 
     assert kept in sandbox.sandbox.registry.grants
     assert admin.get("/hubspot/credentials").json["stays_connected"]
+
+
+@pytest.mark.parametrize("is_used", [False, True], ids=["not used yet", "used"])
+def test_the_grant_of_the_settings_is_not_revoked_with_a_persons_connection(
+    admin, sandbox, change_settings, portal_id, is_used
+):
+    admin.connect("hubspot")
+    [grant] = sandbox.sandbox.registry.grants
+    change_settings(hubspot_refresh_token=grant)
+    if is_used:
+        # It is renewed with every use there, so that the row holds the one that counts.
+        assert get_details(portals.connect(portal_id)).hub_id == DEFAULT_PORTAL_ID
+
+    assert admin.disconnect("hubspot").status_code == 200
+
+    assert grant in sandbox.sandbox.registry.grants
+    assert get_details(portals.connect(portal_id)).hub_id == DEFAULT_PORTAL_ID
+
+
+def test_the_grant_that_keeps_another_organizations_portal_is_not_revoked_either(
+    app, admin, open_browser, sandbox
+):
+    accounts.create_organization("Acme")
+    stranger = open_browser(organization="Acme")
+    stranger.connect("hubspot")
+    sandbox.sandbox.registry.grants.clear()
+    stay(admin)
+    [kept] = sandbox.sandbox.registry.grants
+    user_id = db.session.scalar(select(User.id).order_by(User.id.desc()))
+    settings = app.extensions["crm_settings"]
+    held = Connections(get_store(), make_vault(settings), user_id)
+    hubspot = HubSpotProvider(settings.hubspot_api_url, "", "", api_version="2026-09")
+    held.keep(hubspot, Tokens("an-access-token", kept, 1800, "portal", "1"))
+
+    assert stranger.disconnect("hubspot").status_code == 200
+
+    assert kept in sandbox.sandbox.registry.grants
+
+
+@pytest.fixture(params=["private app", "refresh token"])
+def by_settings(request, sandbox, change_settings, portal_id):
+    """The settings connect the portal, and it was used."""
+    if request.param == "private app":
+        change_settings(hubspot_private_app_token="pat-na1-sandbox")
+    else:
+        grant = Grant(DEFAULT_PORTAL_ID, DEFAULT_APP.id, 1, frozenset({"oauth"}))
+        change_settings(hubspot_refresh_token=sandbox.sandbox.registry.add_grant(grant))
+    assert get_details(portals.connect(portal_id)).hub_id == DEFAULT_PORTAL_ID
+
+
+@pytest.mark.parametrize("role", ["admin", "user"])
+def test_a_persons_own_connection_beside_the_settings_portal_ends_alone(
+    by_settings, open_browser, portal_id, role
+):
+    browser, before = open_browser(role=role), row(portal_id)
+    assert browser.connect("hubspot").status_code == 200
+    held = browser.get("/hubspot/credentials").json
+    assert (held["until"] is None, held["can_disconnect"]) == (False, True)
+    assert browser.get("/hubspot/items").status_code == 200
+
+    assert browser.disconnect("hubspot").status_code == 200
+
+    left = browser.get("/hubspot/credentials").json
+    assert (left["until"], left["stays_connected"], left["can_disconnect"]) == (None, True, False)
+    assert row(portal_id) == before
+    assert get_details(portals.connect(portal_id)).hub_id == DEFAULT_PORTAL_ID
 
 
 def test_a_portal_whose_grant_was_ended_there_says_what_to_do(admin, sandbox):

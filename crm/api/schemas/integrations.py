@@ -1,6 +1,9 @@
 """Integrations: whether they are connected, and what there is in them."""
 
-from marshmallow import Schema, fields
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import Schema, fields, pre_load
 
 from crm.api.schemas.inputs import Input, Line
 from crm.api.schemas.lists import PageInput
@@ -27,7 +30,16 @@ class AuthorizationSchema(Schema):
 class ItemsQueryInput(PageInput):
     """Which items."""
 
-    type = Line(load_default=None, longest=50)
+    type = Line(
+        load_default=None,
+        longest=50,
+        metadata={"description": "One of the provider's; all of them, one after another, without"},
+    )
+
+    @pre_load
+    def leave_out_empty(self, given: Mapping[str, str], **_: Any) -> dict[str, str]:
+        """See to it that an empty value counts as not given."""
+        return {name: value for name, value in given.items() if value}
 
 
 class IntegrationSchema(Schema):

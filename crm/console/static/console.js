@@ -13,18 +13,31 @@
 const entry = document.querySelector(".main-nav [aria-current]");
 entry?.closest(".main-nav").scrollTo({ left: entry.offsetLeft - window.innerWidth / 3 });
 
-const fetchPage = async (address) => {
-  const answer = await fetch(address, { credentials: "same-origin" });
-  if (answer.redirected || !answer.ok) {
-    window.location.assign(address); // Signed out, or an error that is a page.
-    return null;
-  }
-  return new DOMParser().parseFromString(await answer.text(), "text/html");
+// A notice, below those that stand there already.
+const say = (sentence, kind) => {
+  const note = document.createElement("p");
+  note.className = `note note-${kind}`;
+  note.textContent = sentence;
+  document.querySelector(".notes").append(note);
+  return note;
 };
 
-const renew = (part, page) => {
-  const fresh = page.getElementById(part.id);
-  part.replaceWith(fresh);
+const questions = new Map();
+
+// Show a part as an address has it now. Null where that is no page with such a part, undefined
+// where somebody has asked again meanwhile.
+const renew = async (id, address) => {
+  const mine = (questions.get(id) ?? 0) + 1;
+  questions.set(id, mine);
+  // The header has the server keep its notices for the page that somebody opens.
+  const headers = { "X-Renewal": "part" };
+  const answer = await fetch(address, { credentials: "same-origin", headers });
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  // Of answers that overtake each other, only that to the last question counts.
+  if (mine !== questions.get(id)) return undefined;
+  const fresh = page.getElementById(id);
+  if (answer.redirected || !fresh) return null;
+  document.getElementById(id).replaceWith(fresh);
   document.title = page.title;
   fresh.querySelectorAll("form[data-search]").forEach(searchWhileTyping);
   // A screen reader listens to the element that was there.
@@ -35,21 +48,40 @@ const renew = (part, page) => {
   return fresh;
 };
 
+// A form that was sent has its answer coming, which another address would cut off.
+let isSent = false;
+window.addEventListener("submit", (event) => {
+  if (!event.defaultPrevented && event.target.target !== "_blank") isSent = true;
+});
+window.addEventListener("pageshow", () => {
+  isSent = false;
+});
+
+// Renew a part without being asked to; false where there is nothing to renew it with any more.
+const renewByItself = async (id) => {
+  const address = window.location.href;
+  const fresh = await renew(id, address).catch(() => undefined);
+  if (fresh !== null || isSent) return true;
+  // Signed out, or an error that is a page; which takes no notice away that is to be read yet.
+  if (document.querySelector(".notes").childElementCount === 0) window.location.assign(address);
+  else say("This page renews itself no more. Load it again to see why.", "warning");
+  return false;
+};
+
 const searchWhileTyping = (form) => {
   let waiting;
-  let asked = 0;
   const search = async () => {
     const target = document.querySelector(form.dataset.search);
     const query = [...new FormData(form)].filter(([, value]) => value !== "");
     const address = `${form.getAttribute("action")}?${new URLSearchParams(query)}`;
-    const mine = ++asked;
     target.setAttribute("aria-busy", "true");
-    const page = await fetchPage(address).catch(() => undefined);
-    if (page === undefined) target.removeAttribute("aria-busy"); // Nobody answers; typing on asks.
-    // Of answers that overtake each other, only that to the last question counts.
-    if (page && mine === asked) {
-      renew(document.querySelector(form.dataset.search), page);
-      window.history.replaceState(null, "", address);
+    try {
+      const fresh = await renew(target.id, address);
+      // Signed out, or an error that is a page.
+      if (fresh === null && !isSent) window.location.assign(address);
+      if (fresh) window.history.replaceState(null, "", address);
+    } catch {
+      target.removeAttribute("aria-busy"); // Nobody answers; typing on asks.
     }
   };
   form.addEventListener("input", (event) => {
@@ -68,14 +100,11 @@ const keepLive = (id) => {
   const every = Number(document.getElementById(id)?.dataset.live);
   if (!every) return;
   setTimeout(async () => {
-    const isRead = document.getElementById(id).contains(document.activeElement);
-    // Not while nobody looks, nor under the hands of somebody who is in it.
-    if (!document.hidden && !isRead) {
-      const page = await fetchPage(window.location.href).catch(() => undefined);
-      if (page === null) return; // Another page comes.
-      if (page) renew(document.getElementById(id), page);
-    }
-    keepLive(id);
+    const part = document.getElementById(id);
+    const isRead = part.contains(document.activeElement);
+    // Not while nobody looks, nor under the hands of somebody who is in it or searches it.
+    const isFree = !document.hidden && !isRead && part.ariaBusy !== "true";
+    if (!isFree || (await renewByItself(id))) keepLive(id);
   }, every);
 };
 const listen = (id) => {
@@ -86,8 +115,7 @@ const listen = (id) => {
   });
   source.addEventListener("end", async () => {
     source.close();
-    const page = await fetchPage(window.location.href).catch(() => keepLive(id));
-    if (page) renew(document.getElementById(id), page);
+    if (await renewByItself(id)) keepLive(id); // Where nobody answered, or it began anew.
   });
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) keepLive(id);

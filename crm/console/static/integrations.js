@@ -1,19 +1,26 @@
 // Consent is given in a tab of its own. When it tells what came of it, the page shows that.
 
-new BroadcastChannel("integrations").addEventListener("message", async ({ data }) => {
-  const page = await fetchPage(window.location.href);
-  if (!page) return;
-  const fresh = renew(document.getElementById("connections"), page);
-  const about = [...fresh.querySelectorAll("[data-provider]")].find(
-    (each) => each.dataset.provider === data.provider,
+const findProvider = (name) =>
+  [...document.querySelectorAll("#connections [data-provider]")].find(
+    (each) => each.dataset.provider === name,
   );
-  if (!about) return;
-  const isConnected = data.outcome === "connected";
-  const note = document.createElement("p");
-  note.className = `note note-${isConnected ? "success" : "warning"}`;
-  note.textContent = isConnected
-    ? `${about.dataset.name} is connected.`
-    : `${about.dataset.name} was not connected. The page that was opened for it says why.`;
-  document.querySelector(".notes").replaceChildren(note);
-  about.focus(); // What had it is gone.
+
+new BroadcastChannel("integrations").addEventListener("message", async ({ data }) => {
+  const label = findProvider(data.provider)?.dataset.name;
+  if (label) {
+    for (const each of document.querySelectorAll(".notes [data-about]")) {
+      if (each.dataset.about === data.provider) each.remove(); // Of an earlier try.
+    }
+    // First of all, for the page may be long in coming, or be another one.
+    const note =
+      data.outcome === "connected"
+        ? say(`${label} is connected.`, "success")
+        : say(
+            `${label} was not connected. The page that was opened for it says why.`,
+            "warning",
+          );
+    note.dataset.about = data.provider;
+  }
+  await renewByItself("connections");
+  findProvider(data.provider)?.focus(); // What had it is gone.
 });

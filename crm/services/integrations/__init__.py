@@ -152,6 +152,15 @@ def finish(name: str, returned: Returned) -> Finished:
     return Finished(provider.label, tokens.account, given.stay_connected)
 
 
+def list_types(name: str) -> tuple[str, ...]:
+    """What a provider has items of.
+
+    Raises:
+        NotFoundError: there is no such provider.
+    """
+    return _provider(name).types
+
+
 def list_items(
     caller: Caller, name: str, item_type: str | None, *, limit: int, cursor: str | None
 ) -> ItemPage:
@@ -160,7 +169,7 @@ def list_items(
     Args:
         caller: whose connection is used; or HubSpot's that stays, where there is none.
         name: of the provider.
-        item_type: one of its types; None for the first.
+        item_type: one of its types; None for all of them, one after another.
         limit: 1 to 100.
         cursor: of the page before.
 
@@ -171,15 +180,20 @@ def list_items(
         ProviderError, HubSpotError: what the provider says.
     """
     provider = _provider(name)
-    item_type = item_type or provider.types[0]
-    if item_type not in provider.types:
+    if item_type is not None and item_type not in provider.types:
         choices = ", ".join(provider.types)
         raise InvalidInputError(errors={"type": f"Must be one of: {choices}."})
-    listing = f"items:{provider.name}:{item_type}:{_user_of(caller)}"
-    place = None if cursor is None else str(position_of(cursor, listing)[0])
-    page = _list_page(caller, provider, item_type, limit, place)
-    following = page.next_cursor and cursor_of(listing, page.next_cursor)
-    return ItemPage(page.items, following)
+    types = provider.types if item_type is None else (item_type,)
+    # By all their names: should a later release have others, a cursor of this one counts no more.
+    listing = f"items of {provider.name}:{' '.join(types)}:{_user_of(caller)}"
+    at, place = (0, None) if cursor is None else position_of(cursor, listing)
+    while True:
+        page = _list_page(caller, provider, types[at], limit, place)
+        at, place = (at, page.next_cursor) if page.next_cursor else (at + 1, None)
+        # A page holds items of one type, but types of which there is nothing make no page.
+        if page.items or place or at == len(types):
+            following = cursor_of(listing, at, place) if at < len(types) else None
+            return ItemPage(page.items, following)
 
 
 def disconnect(caller: Caller, name: str) -> str:
@@ -197,9 +211,7 @@ def disconnect(caller: Caller, name: str) -> str:
     connections = _connections(caller)
     held = connections.forget(provider) if connections else None
     if held:
-        # HubSpot may have given the same grant to the portal that stays connected.
-        is_kept = _is_hubspot(provider) and mirroring.holds(caller.portal_id, held.refresh_token)
-        return _farewell(provider, is_revoked=is_kept or revoke(provider, held))
+        return _farewell(provider, is_revoked=revoke(provider, held))
     if not _is_hubspot(provider) or mirroring.find_kept(caller.portal_id) is None:
         raise NotConnectedError(f"{provider.label} is not connected")
     if not caller.is_admin:

@@ -24,8 +24,10 @@ from crm.providers.errors import (
     ProviderRevokedError,
     ProviderUnavailableError,
 )
+from crm.providers.hubspot import HubSpot
 from crm.providers.provider import Provider, Tokens
 from crm.providers.wire import LONGEST_CALL
+from crm.services.integrations import mirroring
 from crm.services.integrations.store import Store
 
 log = structlog.get_logger(__name__)
@@ -173,7 +175,12 @@ class Connections:
 
 
 def revoke(provider: Provider, connection: Connection) -> bool:
-    """End the grant at the provider; False where that cannot be done, or not now."""
+    """End the grant at the provider; False where that cannot be done, or not now.
+
+    HubSpot may have given the same grant to a portal that stays connected: then it goes on.
+    """
+    if isinstance(provider, HubSpot) and mirroring.holds(connection.refresh_token):
+        return True
     try:
         return provider.revoke(connection.access_token, connection.refresh_token)
     except (ProviderError, HubSpotError) as error:

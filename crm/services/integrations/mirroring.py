@@ -150,15 +150,15 @@ def let_go(portal_id: int, provider: Provider) -> bool:
         return False
 
 
-def holds(portal_id: int, refresh_token: str) -> bool:
-    """Whether the portal is kept connected by this very grant, which must not be revoked then."""
+def holds(refresh_token: str) -> bool:
+    """Whether any portal is kept connected by this very grant, which must not be revoked then."""
+    if refresh_token == _settings().hubspot_refresh_token:
+        return True  # Not in a row before its first use.
     with transaction() as session:
-        stored = session.scalar(
-            select(Portal.refresh_token).where(
-                Portal.id == portal_id, portals.CONNECTED_BY_A_PERSON
-            )
-        )
-    return stored is not None and _decrypt(stored) == refresh_token
+        stored = session.scalars(
+            select(Portal.refresh_token).where(Portal.refresh_token.is_not(None))
+        ).all()
+    return any(_decrypt(each) == refresh_token for each in stored if each)
 
 
 def _decrypt(secret: bytes) -> str:
