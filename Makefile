@@ -1,6 +1,6 @@
 # Everything a person or CI does with this project. Needs Python 3.11+, make and git.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format check lock secrets bench chaos screenshots image clean
+.PHONY: help run test test-all lint types format check lock secrets bench chaos upgrade-check screenshots image clean
 
 # The interpreters that .venv may be made of, best first; `make run PYTHON=python3.12` names one.
 PYTHON = python3 python3.13 python3.12 python3.11 python3.14
@@ -10,13 +10,17 @@ PIP = $(VENV) -m pip install --disable-pip-version-check -qq
 READY = .venv/.ready
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 run: $(READY) ## start the whole service on an embedded default, at http://localhost:4012
 	@$(VENV) run.py
 
 test: $(READY) ## run the tests; a part of them with T="tests/api -k login"
 	$(VENV) -m pytest $(T)
+
+test-all: $(READY) ## the same, and the rest: long stories, every width and theme, the upgrade
+	$(VENV) -m pytest --all $(T)
+	$(VENV) -m tools.upgrade_check
 
 lint: $(READY) ## check style and format
 	$(VENV) -m ruff check .
@@ -51,6 +55,9 @@ bench: $(READY) ## measure, and compare with what the hardware allows
 
 chaos: $(READY) ## some minutes of bad luck, then compare both sides; another run with A="--seed 2"
 	$(VENV) -m tests.chaos $(A)
+
+upgrade-check: $(READY) ## upgrade an installation of the release before while it works, and go back
+	$(VENV) -m tools.upgrade_check
 
 screenshots: $(READY) ## take pictures of every page of the console; needs Chromium
 	$(VENV) -m tests.screenshots

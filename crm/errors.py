@@ -105,7 +105,7 @@ class NotFoundError(CRMError):
 
 
 class ScanNotFoundError(NotFoundError):
-    """Scan not found."""
+    """Resource not found."""
 
     error_code = "SCAN_NOT_FOUND"
 

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
@@ -48,6 +48,24 @@ CREATE_DATABASE = (
 )
 PASSWORD = "a good password"
 LONG_FILES = ("test_run.py", "test_worker.py")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="long tests too, pages at every width")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--all``: one representative of everything, in less than five minutes."""
+    if not config.getoption("--all"):
+        leave_out(config, items, [each for each in items if each.get_closest_marker("long")])
+    # Those that start services first, so that no worker is left alone with them in the end.
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item], some: Sequence[pytest.Item]) -> None:
+    """Collect all tests but some."""
+    config.hook.pytest_deselected(items=some)
+    items[:] = [each for each in items if each not in set(some)]
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -428,6 +446,7 @@ _EMPTY = """
     DELETE FROM portals USING organizations
         WHERE organizations.id = organization_id AND name <> 'Default';
     DELETE FROM organizations WHERE name <> 'Default';
+    UPDATE organizations SET identifier = NULL;
     UPDATE portals SET hub_id = NULL, set_up_at = NULL, push_failures = 0, push_retry_at = NULL,
         push_error = NULL, seed_digest = NULL, refresh_token = NULL, access_token = NULL,
         access_expires_at = NULL, refresh_leased_until = NULL, disabled_reason = NULL,
@@ -465,8 +484,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was not tested where nobody can overlook it."""
     if CHROMIUM is None:
         terminalreporter.write_line(MISSING, red=True, bold=True)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, so that no worker is left alone with them in the end."""
-    items.sort(key=lambda item: item.path.name not in LONG_FILES)

@@ -80,13 +80,17 @@ class Stage:
             "WEB_CONCURRENCY": "1",
         }
 
-    def create_service(self, database: str) -> Flask:
-        """The service on a new database."""
+    def create_database(self, database: str) -> None:
+        """Make an empty database."""
         connection = psycopg2.connect(self._server.get_uri())
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(CREATE_DATABASE.format(name=database))
         connection.close()
+
+    def create_service(self, database: str) -> Flask:
+        """The service on a new database."""
+        self.create_database(database)
         app = create_app(load_settings(self.environment(database), embedded=False))
         with app.app_context():
             flask_migrate.upgrade()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from crm.config import PROJECT
 from crm.extensions import transaction
@@ -60,6 +60,61 @@ def test_a_user_is_made_in_the_organization_that_is_named(run, client):
     run("users", "create", "ada@example.com", "--password", PASSWORD, "--organization", "Other")
 
     assert _me(client, "ada")["organization"] == "Other"
+
+
+def identifiers():
+    with transaction() as session:
+        return {
+            tuple(row)
+            for row in session.execute(text("SELECT name, identifier FROM organizations"))
+        }
+
+
+def test_an_organization_is_made_with_an_identifier_or_gets_one_later(run):
+    made, *_ = run("organizations", "create", "Other", "--identifier", "org_123456")
+    set_later, out, _ = run("organizations", "identify", "Default", "org_7")
+    changed, *_ = run("organizations", "identify", "Other", "acme")
+
+    assert (made, set_later, changed) == (0, 0, 0)
+    assert out == "Applications may call Default org_7.\n"
+    assert identifiers() == {("Default", "org_7"), ("Other", "acme")}
+
+
+def test_an_identifier_is_one_organizations_alone(run):
+    run("organizations", "identify", "Default", "org_7")
+
+    problems = [
+        run("organizations", "create", "Other", "--identifier", "org_7"),
+        run("organizations", "create", "Third"),
+        run("organizations", "identify", "Third", "org_7"),
+    ]
+
+    assert [code for code, *_ in problems] == [1, 0, 1]
+    assert [err for *_, err in problems] == [
+        *("Error: There is an organization org_7 already\n", ""),
+        "Error: There is an organization org_7 already\n",
+    ]
+    assert identifiers() == {("Default", "org_7"), ("Third", None)}
+
+
+@pytest.mark.parametrize(
+    "identifier", ["", " ", "7", "_a", "Org", "a-b", "a b", "a\n", "ä", "a" * 56, "a;DROP"]
+)
+def test_an_identifier_is_of_small_letters_digits_and_underscores(run, identifier):
+    problems = [
+        run("organizations", "create", "Other", "--identifier", identifier),
+        run("organizations", "identify", "Default", identifier),
+    ]
+
+    for code, _, err in problems:
+        assert (code, "An identifier is a small letter" in err) == (1, True)
+    assert identifiers() == {("Default", None)}
+
+
+def test_an_identifier_is_as_long_as_the_name_of_its_schema_may_be(run):
+    code, *_ = run("organizations", "identify", "Default", "a" * 55)
+
+    assert (code, len(f"hubspot_{'a' * 55}")) == (0, 63)
 
 
 def test_a_made_key_works_until_it_is_revoked(run, client):
@@ -175,6 +230,7 @@ PROBLEMS = [
     (("users", "create", "THERE@Example.com", "--password", PASSWORD), "User already exists"),
     (("organizations", "create", "Default"), "There is an organization Default already"),
     (("organizations", "create", " "), "An organization needs a name"),
+    (("organizations", "identify", "None", "org_7"), "There is no organization None"),
     (("keys", "create", "x", "--organization", "None"), "There is no organization None"),
     (("keys", "revoke", "crm_12345678"), "No key in force begins with crm_12345678"),
     (("tokens", "create", "--role", "user", "--organization", "None"), "There is no organization"),

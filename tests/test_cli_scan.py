@@ -110,11 +110,11 @@ def test_what_is_wrong_with_a_command_is_said(run, arguments):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("status", "unknown"), "Scan not found"),
-        (("status", "unknown", "--follow"), "Scan not found"),
-        (("cancel", "unknown"), "Scan not found"),
+        (("status", "unknown"), "There is no scan unknown"),
+        (("status", "unknown", "--follow"), "There is no scan unknown"),
+        (("cancel", "unknown"), "There is no scan unknown"),
         (("cancel", "done"), "Cannot cancel completed extraction"),
-        (("results", "unknown"), "Scan not completed yet"),
+        (("results", "unknown"), "There is no scan unknown"),
         (("export", "running"), "Scan not completed yet"),
         (("start", "running", "--token", "x"), "Extraction already in progress"),
         (("status", "done", "--organization", "None"), "There is no organization None"),

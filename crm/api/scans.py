@@ -31,6 +31,7 @@ from crm.api.schemas.scan_inputs import (
     config_of,
 )
 from crm.errors import ForbiddenError
+from crm.services import accounts
 from crm.services.scans import exporting, results, starting, states, statistics, watching
 from crm.services.scans.results import FILTERS
 from crm.services.scans.states import ScanState
@@ -64,10 +65,11 @@ def start(given: dict[str, Any]) -> dict[str, str]:
     """
     config = given["config"]
     job_id = starting.start_scan(
-        _own(config["organization_id"]),
+        current_caller().organization_id,
         config["scan_id"],
         config["auth"]["hubspot_access_token"],
         config_of(config),
+        label=_own_name(config["organization_id"]),
     )
     return {
         "message": "HubSpot deal extraction started",
@@ -184,12 +186,12 @@ def list_scans(given: dict[str, Any]) -> Response:
     """A page of the organization's scans."""
     page, size = given["page"], given["page_size"]
     found = states.list_scans(
-        _own(given["organization_id"]),
+        current_caller().organization_id,
+        label=_label(given["organization_id"]),
         status=given["status"],
         page=page,
         page_size=size,
-        sort_by=given["sort_by"],
-        descending=given["sort_order"] == "desc",
+        sort="-" * (given["sort_order"] == "desc") + given["sort_by"],
     )
     return _json(
         {
@@ -205,15 +207,27 @@ def list_scans(given: dict[str, Any]) -> Response:
 @bp.response(200, StatsSchema)
 def get_stats(given: dict[str, Any]) -> Response:
     """What became of the organization's scans that were started within a period."""
-    return _json(statistics.count_up(_own(given["organization_id"]), given["period"]))
+    own, label = current_caller().organization_id, _label(given["organization_id"])
+    return _json(statistics.count_up(own, given["period"], label=label))
 
 
-def _own(organization_id: str | None) -> int:
-    """The caller's organization, which is the only one that they may name."""
-    own = current_caller().organization_id
-    if organization_id not in (None, str(own)):
+def _own_name(name: str | None) -> str | None:
+    """What the caller calls their organization, which is the only one that they may name.
+
+    Under open access nobody has one of their own, and any name is a label.
+    """
+    caller = current_caller()
+    if not name:
+        return None
+    if not caller.is_open_access and not accounts.is_called(caller.organization_id, name):
         raise ForbiddenError("This is not your organization")
-    return own
+    return name
+
+
+def _label(name: str | None) -> str | None:
+    """The label by which scans are chosen; None for all of the caller's organization."""
+    own_name = _own_name(name)
+    return own_name if current_caller().is_open_access else None
 
 
 def _event(scan: ScanState) -> Event:

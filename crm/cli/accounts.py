@@ -32,10 +32,20 @@ def promote_user(email: str) -> None:
 
 @organizations.command("create")
 @click.argument("name")
-def create_organization(name: str) -> None:
+@click.option("--identifier", help="What applications call it, such as org_123456.")
+def create_organization(name: str, identifier: str | None) -> None:
     """Make an organization called NAME."""
-    accounts.create_organization(name)
+    accounts.create_organization(name, identifier)
     click.echo(f"Organization {name} is there.")
+
+
+@organizations.command("identify")
+@click.argument("name")
+@click.argument("identifier")
+def identify_organization(name: str, identifier: str) -> None:
+    """Let applications call the organization NAME by IDENTIFIER, and no longer by another."""
+    accounts.set_identifier(name, identifier)
+    click.echo(f"Applications may call {name} {identifier}.")
 
 
 @keys.command("create")

@@ -106,9 +106,7 @@ def start(
 def show_status(scan_id: str, follow: bool, organization: str) -> None:
     """Show how far SCAN_ID has got, and what it brought."""
     organization_id = get_organization_id(organization)
-    state = states.find_scan(organization_id, scan_id)
-    if state is None:
-        raise ScanNotFoundError
+    state = _find(organization_id, scan_id)
     if follow:
         _follow(organization_id, scan_id)
     for line in _describe(state):
@@ -120,7 +118,9 @@ def show_status(scan_id: str, follow: bool, organization: str) -> None:
 @of_organization
 def cancel(scan_id: str, organization: str) -> None:
     """End SCAN_ID; nothing is added to its results any more."""
-    cancelled = starting.cancel_scan(get_organization_id(organization), scan_id)
+    organization_id = get_organization_id(organization)
+    _find(organization_id, scan_id)
+    cancelled = starting.cancel_scan(organization_id, scan_id)
     click.echo(f"Scan {scan_id} is cancelled; {cancelled.items_processed} deals were read.")
 
 
@@ -135,7 +135,7 @@ def cancel(scan_id: str, organization: str) -> None:
 @of_organization
 def show_results(scan_id: str, limit: int, organization: str, **filters: str | None) -> None:
     """Print deals that SCAN_ID brought, a JSON object a line."""
-    found = results.get_completed(get_organization_id(organization), scan_id)
+    found = _find_completed(organization, scan_id)
     wanted = {name: value for name, value in filters.items() if value is not None}
     for deal in islice(_deals(found, wanted, min(limit, results.MOST)), limit):
         click.echo(deal)
@@ -153,8 +153,21 @@ def show_results(scan_id: str, limit: int, organization: str, **filters: str | N
 @of_organization
 def export(scan_id: str, format_name: str, output: BinaryIO, organization: str) -> None:
     """Write all deals that SCAN_ID brought into a file."""
-    found = results.get_completed(get_organization_id(organization), scan_id)
+    found = _find_completed(organization, scan_id)
     output.writelines(exporting.export(found, format_name))
+
+
+def _find(organization_id: int, scan_id: str) -> ScanState:
+    state = states.find_scan(organization_id, scan_id)
+    if state is None:
+        raise ScanNotFoundError(f"There is no scan {scan_id}")
+    return state
+
+
+def _find_completed(organization: str, scan_id: str) -> ScanState:
+    organization_id = get_organization_id(organization)
+    _find(organization_id, scan_id)
+    return results.get_completed(organization_id, scan_id)
 
 
 def _follow(organization_id: int, scan_id: str) -> None:

@@ -8,14 +8,20 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from crm.extensions import Base
 from crm.models.base import big_id, created_timestamp, timestamp
 
+IDENTIFIER = "[a-z][a-z0-9_]{0,54}"
+"""An organization's: behind ``hubspot_`` it is the name of a schema, which needs no quotes."""
+
 
 class Organization(Base):
     """A tenant: it sees its own users, keys and portal, and nothing of another's."""
 
     __tablename__ = "organizations"
+    __table_args__ = (CheckConstraint(f"identifier ~ '^{IDENTIFIER}$'", name="identifier"),)
 
     id: Mapped[big_id]
     name: Mapped[str] = mapped_column(unique=True)
+    identifier: Mapped[str | None] = mapped_column(unique=True)
+    """What applications call it, such as ``org_123456``."""
     created_at: Mapped[created_timestamp]
 
 

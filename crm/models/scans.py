@@ -34,6 +34,8 @@ class Scan(Base):
 
     id: Mapped[big_id]
     organization_id: Mapped[int] = mapped_column(ForeignKey("organizations.id"))
+    organization_label: Mapped[str | None]
+    """What the caller called the organization, as they gave it; None where they did not."""
     scan_id: Mapped[str]
     """The caller's name of it."""
     job_id: Mapped[str] = mapped_column(unique=True)

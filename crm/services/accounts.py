@@ -1,5 +1,6 @@
 """Accounts: organizations, their users, and the graph that a registration brings along."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +12,7 @@ from flask import current_app
 from marshmallow import ValidationError, validate
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 
 from crm.errors import (
     ConflictError,
@@ -21,6 +23,7 @@ from crm.errors import (
 )
 from crm.extensions import db, transaction
 from crm.models import Organization, Portal, SignIn, User
+from crm.models.accounts import IDENTIFIER
 from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
 from crm.services import contacts, pipelines, records
 from crm.services.portals import DEFAULT_ORGANIZATION
@@ -210,21 +213,57 @@ def change_role(organization_id: int, user_id: int, role: str) -> str:
         return found[user_id].email
 
 
-def create_organization(name: str) -> None:
+def create_organization(name: str, identifier: str | None = None) -> None:
     """Make an organization and its portal, which is not connected yet.
 
+    Args:
+        name: for people.
+        identifier: what applications call it, such as ``org_123456``.
+
     Raises:
-        InvalidInputError: no name.
-        ConflictError: the name is taken.
+        InvalidInputError: no name, or no identifier that there could be.
+        ConflictError: the name or the identifier is taken.
     """
     if not name.strip():
         raise InvalidInputError("An organization needs a name")
+    if identifier is not None:
+        _check_identifier(identifier)
     with transaction() as session:
-        statement = insert(Organization).values(name=name).on_conflict_do_nothing()
-        organization_id = session.scalar(statement.returning(Organization.id))
+        statement = insert(Organization).values(name=name, identifier=identifier)
+        organization_id = session.scalar(
+            statement.on_conflict_do_nothing().returning(Organization.id)
+        )
         if organization_id is None:
-            raise ConflictError(f"There is an organization {name} already")
+            is_name = session.scalar(select(exists().where(Organization.name == name)))
+            raise ConflictError(
+                f"There is an organization {name if is_name else identifier} already"
+            )
         session.execute(insert(Portal).values(organization_id=organization_id))
+
+
+def set_identifier(organization: str, identifier: str) -> None:
+    """Have applications call an organization by this instead of what they called it before.
+
+    Raises:
+        InvalidInputError: no identifier that there could be.
+        NotFoundError: there is no such organization.
+        ConflictError: it is another's.
+    """
+    _check_identifier(identifier)
+    organization_id = get_organization_id(organization)
+    statement = update(Organization).where(Organization.id == organization_id)
+    try:
+        with transaction() as session:
+            session.execute(statement.values(identifier=identifier))
+    except IntegrityError as error:
+        raise ConflictError(f"There is an organization {identifier} already") from error
+
+
+def is_called(organization_id: int, name: str) -> bool:
+    """Whether this is the organization's name, its number or its identifier."""
+    own = select(Organization.name, Organization.identifier)
+    names = db.session.execute(own.where(Organization.id == organization_id)).one()
+    return name in (str(organization_id), *names)
 
 
 def get_organization_id(name: str) -> int:
@@ -278,6 +317,13 @@ def is_password_hashed_as(password_hash: str | None, password: str) -> bool:
     except (VerificationError, InvalidHashError):
         return False
     return password_hash is not None
+
+
+def _check_identifier(identifier: str) -> None:
+    if not re.fullmatch(IDENTIFIER, identifier):
+        raise InvalidInputError(
+            "An identifier is a small letter and up to 54 more small letters, digits or underscores"
+        )
 
 
 def _organization(name: str) -> tuple[int, int]:

@@ -33,7 +33,7 @@ class Entry:
         name = object_type.key_property or "external_id"
         key = self.external_id if name == "external_id" else self.properties.get(name)
         if not key or not key.strip():
-            raise InvalidInputError(errors={name: "Missing data for required field."})
+            raise InvalidInputError(errors={name: "Field is required"})
         return key.strip().lower() if object_type.key_property else key
 
 

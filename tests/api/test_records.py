@@ -269,7 +269,7 @@ def test_a_record_without_its_key_is_refused(call, name, path):
     answer = call("POST", f"/{name}", {"properties": {}})
 
     assert answer.status_code == 400
-    assert answer.json["errors"] == {path: "Missing data for required field."}
+    assert answer.json["errors"] == {path: "Field is required"}
 
 
 def test_a_user_may_not_write(client, make_user):

@@ -80,8 +80,8 @@ def test_a_deal_has_every_field_of_the_contract(get):
             "deal_stage_label": "Qualified",
             "pipeline_id": "default",
             "pipeline_label": "Sales",
-            "close_date": "2026-12-30T22:00:00.000Z",
-            "deal_created_at": "2026-11-20T10:30:00.000Z",
+            "close_date": "2026-12-30T22:00:00Z",
+            "deal_created_at": "2026-11-20T10:30:00Z",
             "deal_updated_at": None,
             "owner_id": "1",
             "owner_email": "a@b.c",
@@ -194,10 +194,10 @@ def test_a_scan_that_found_nothing_has_one_empty_page(get):
 
 
 WRONG = [
-    *(("page", each) for each in ("0", "-1", "x", "1000000001", "9" * 40, "")),
+    *(("page", each) for each in ("0", "-1", "x", "1000000001", "9" * 40)),
     *(("page_size", each) for each in ("0", "501", "x")),
-    *(("cursor", each) for each in ("", "x", "WzFd", "x" * 2001)),
-    *(("pipeline", ""), ("dealstage", "a\x00b"), ("owner_id", "x" * 256)),
+    *(("cursor", each) for each in ("x", "WzFd", "x" * 2001)),
+    *(("dealstage", "a\x00b"), ("owner_id", "x" * 256)),
 ]
 
 
@@ -210,6 +210,13 @@ def test_a_wrong_query_is_a_400(get, name, value):
     assert answer.status_code == 400
     assert answer.json["message"] == "Input validation failed"
     assert list(answer.json["errors"]) == [name]
+
+
+def test_an_empty_value_in_the_query_of_results_counts_as_not_given(get):
+    make_scan(deals=3)
+    names = ("page", "page_size", "cursor", "pipeline", "dealstage", "owner_id")
+
+    assert get(**dict.fromkeys(names, "")).json == get().json
 
 
 def test_a_page_and_a_cursor_are_not_given_both(get):
@@ -233,20 +240,34 @@ def test_a_cursor_of_other_results_is_refused(get):
 @pytest.mark.parametrize("rest", ["", "/export"])
 @pytest.mark.parametrize("status", ["pending", "running", "failed", "cancelled"])
 def test_a_scan_that_has_not_completed_is_not_ready(get, status, rest):
-    make_scan(status=status, total_items=10, processed_items=4)
+    make_scan(status=status, total_items=2543, processed_items=1160, failed_items=3)
 
     answer = get(rest=rest, **({"format": "csv"} if rest else {}))
 
     assert (answer.status_code, answer.json["error_code"]) == (404, "SCAN_NOT_READY")
     assert answer.json["message"] == "Scan not completed yet"
-    assert answer.json["details"]["progress"]["processed_items"] == 4
+    assert answer.json["details"] == {
+        "scanId": "nightly",
+        "currentStatus": status,
+        "progress": "45%",
+        "counts": {"total_items": 2543, "processed_items": 1160, "failed_items": 3},
+    }
 
 
-def test_an_unknown_scan_is_not_ready_either(get):
-    answer = get("unknown")
+def test_a_scan_whose_total_is_not_known_yet_is_at_0_percent(get):
+    make_scan(status="pending", total_items=None)
 
-    assert (answer.status_code, answer.json["error_code"]) == (404, "SCAN_NOT_READY")
-    assert answer.json["details"]["progress"] is None
+    details = get().json["details"]
+
+    assert (details["progress"], details["counts"]["total_items"]) == ("0%", 0)
+
+
+@pytest.mark.parametrize("rest", ["", "/export"])
+def test_an_unknown_scan_has_no_results(get, rest):
+    answer = get("unknown", rest, **({"format": "csv"} if rest else {}))
+
+    assert (answer.status_code, answer.json["error_code"]) == (404, "SCAN_NOT_FOUND")
+    assert answer.json["message"] == "Resource not found"
 
 
 def test_json_lines_are_the_deals_of_all_pages(get, monkeypatch):

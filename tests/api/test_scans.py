@@ -3,14 +3,16 @@
 import base64
 import dataclasses
 import json
+import re
 
 import pytest
 from sqlalchemy import text
 
+from crm.api import guards
 from crm.extensions import transaction
 from crm.services import accounts
 from crm.services.scans import states
-from crm.services.scans.starting import ScanConfig
+from crm.services.scans.starting import ScanConfig, cancel_scan
 from tests.sandbox.client import HubSpot
 
 from .scan_rows import make_scan
@@ -149,19 +151,19 @@ def test_associations_are_of_the_three_usual_types_unless_others_are_named(start
 
 DATES = {"property": "createdate", "startDate": "2026-06-30", "endDate": "2026-07-01"}
 WRONG = [
-    ("scanId", None, "scanId", "Missing data for required field."),
+    ("scanId", None, "scanId", "Field is required"),
     ("scanId", "", "scanId", "Must be"),
     ("scanId", "a b", "scanId", "Must be alphanumeric with hyphens/underscores only"),
     ("scanId", "a\n", "scanId", "Must be alphanumeric with hyphens/underscores only"),
     ("scanId", "é", "scanId", "Must be alphanumeric with hyphens/underscores only"),
     ("scanId", "x" * 256, "scanId", ""),
     ("scanId", 7, "scanId", "Not a valid string."),
-    ("type", None, "type", "Missing data for required field."),
+    ("type", None, "type", "Field is required"),
     ("type", [], "type", 'Must be ["hubspot_deals"]'),
     ("type", ["hubspot_contacts"], "type.0", "Must be hubspot_deals"),
     ("type", "hubspot_deals", "type", "Not a valid list."),
-    ("auth", None, "auth", "Missing data for required field."),
-    ("auth", {}, "auth.hubspot_access_token", "Missing data for required field."),
+    ("auth", None, "auth", "Field is required"),
+    ("auth", {}, "auth.hubspot_access_token", "Field is required"),
     ("auth", {"hubspot_access_token": ""}, "auth.hubspot_access_token", ""),
     ("auth", {"hubspot_access_token": "x\ny"}, "auth.hubspot_access_token", ""),
     ("auth", {"hubspot_access_token": "x" * 2001}, "auth.hubspot_access_token", ""),
@@ -178,7 +180,7 @@ WRONG = [
     ("batchSize", 10**30, "batchSize", "Must be"),
     ("filters", {"includeArchived": "false"}, "filters.includeArchived", "Must be true"),
     ("filters", {"stage": "x"}, "filters.stage", "Unknown field."),
-    ("filters", {"dateFilter": {}}, "filters.dateFilter.property", "Missing data"),
+    ("filters", {"dateFilter": {}}, "filters.dateFilter.property", "Field is required"),
     ("filters", {"dateFilter": {"property": "x"}}, "filters.dateFilter.startDate", "Give start"),
     (
         *("filters", {"dateFilter": DATES | {"endDate": "yesterday"}}),
@@ -230,8 +232,8 @@ def test_a_scan_that_runs_is_not_started_twice(start):
     assert (answer.status_code, answer.json["error_code"]) == (409, "SCAN_IN_PROGRESS")
     assert answer.json["message"] == "Extraction already in progress"
     details = answer.json["details"]
-    assert (details["scanId"], details["currentStatus"]) == ("nightly", "pending")
-    assert details["startedAt"].endswith("Z")
+    assert details.pop("startedAt").endswith("Z")
+    assert details == {"scanId": "nightly", "currentStatus": "pending"}
 
 
 def test_the_eleventh_scan_at_once_is_too_many(start):
@@ -240,11 +242,101 @@ def test_the_eleventh_scan_at_once_is_too_many(start):
     assert statuses == [202] * 10 + [429]
 
 
-@pytest.mark.parametrize("name", ["Default", "0", "999999", "-1"])
+@pytest.mark.parametrize("name", ["Other", "other", "0", "999999", "-1", "default", " Default"])
 def test_nobody_starts_a_scan_for_another_organization(start, name):
     answer = start(organizationId=name)
 
     assert (answer.status_code, answer.json["error_code"]) == (403, "FORBIDDEN")
+
+
+@pytest.fixture
+def open_access(monkeypatch):
+    """Whoever has a key came in without one, as on the machine of somebody who tries this out."""
+    find = guards.find_key_holder
+    monkeypatch.setattr(
+        guards, "find_key_holder", lambda key: dataclasses.replace(find(key), is_open_access=True)
+    )
+
+
+def own_names(organization_id):
+    accounts.set_identifier("Default", "org_123456")
+    return ("Default", organization_id, "org_123456")
+
+
+def test_an_organization_is_named_by_its_name_number_or_identifier_and_shown_as_it_was_given(
+    start, get, organization_id
+):
+    for name in own_names(organization_id):
+        assert start(scanId="a", organizationId=name).status_code == 202
+
+        shown = [get("scan/status/a").json, *get("scan/list").json["scans"]]
+        assert [each["organizationId"] for each in shown] == [name, name]
+        assert accounts.get_organization_id("Default") == int(organization_id)
+        cancel_scan(int(organization_id), "a")
+
+
+@pytest.mark.parametrize("given", [{}, {"organizationId": ""}])
+def test_a_scan_whose_start_names_no_organization_shows_its_number(
+    start, get, organization_id, given
+):
+    assert start(**given).status_code == 202
+
+    assert get("scan/status/nightly").json["organizationId"] == organization_id
+
+
+def test_an_organization_is_not_named_by_anothers_identifier(start, get, foreign_key):
+    accounts.set_identifier("Other", "org_7")
+
+    answers = [
+        start(organizationId="org_7"),
+        get("scan/list", organization_id="org_7"),
+        get("stats", organization_id="org_7"),
+    ]
+
+    assert {(each.status_code, each.json["error_code"]) for each in answers} == {(403, "FORBIDDEN")}
+    assert start(headers=foreign_key, organizationId="org_7").status_code == 202
+
+
+def test_scans_are_found_by_each_name_of_the_organization_whichever_they_were_started_with(
+    start, get, organization_id
+):
+    names = own_names(organization_id)
+    for number, name in enumerate(names):
+        start(scanId=f"scan-{number}", organizationId=name)
+
+    for name in names:
+        assert len(get("scan/list", organization_id=name).json["scans"]) == 3
+        assert get("stats", organization_id=name).json["summary"]["total_scans"] == 3
+
+
+@pytest.mark.parametrize("value", [7, True, [], {}, "x" * 256, "a\nb"])
+def test_what_cannot_be_the_name_of_an_organization_is_a_400(start, open_access, value):
+    answer = start(organizationId=value)
+
+    assert (answer.status_code, list(answer.json["errors"])) == (400, ["config.organizationId"])
+
+
+def test_under_open_access_any_name_of_an_organization_is_a_label(start, get, open_access):
+    for name in ("org_123456", "Acme & Söhne", "0"):
+        assert start(scanId="a", organizationId=name).status_code == 202
+
+        assert get("scan/status/a").json["organizationId"] == name
+        cancel_scan(accounts.get_organization_id("Default"), "a")
+
+
+def test_under_open_access_scans_are_found_by_their_label(start, get, open_access, organization_id):
+    for scan_id, label in (("a", "org_1"), ("b", "org_2"), ("c", None)):
+        start(scanId=scan_id, organizationId=label)
+
+    for label, found in (
+        *(("org_1", ["a"]), ("org_2", ["b"]), (organization_id, ["c"])),
+        *(("org_3", []), ("", ["c", "b", "a"])),
+    ):
+        listed = get("scan/list", organization_id=label).json
+        stats = get("stats", organization_id=label).json
+        assert [each["scanId"] for each in listed["scans"]] == found
+        assert listed["pagination"]["total_items"] == len(found)
+        assert stats["summary"]["total_scans"] == stats["status_breakdown"]["pending"] == len(found)
 
 
 def test_a_scan_of_the_sandbox_is_read_from_its_start_to_its_results(start, get, run_jobs, sandbox):
@@ -278,9 +370,10 @@ def test_a_token_that_hubspot_refuses_fails_the_scan(start, get, run_jobs):
 
     run_jobs()
 
-    status = get("scan/status/nightly").json
-    assert status["status"] == "failed"
-    assert status["error_message"]
+    status, [listed] = get("scan/status/nightly").json, get("scan/list").json["scans"]
+    for each in (status, listed):
+        assert (each["status"], each["error_code"]) == ("failed", "HUBSPOT_AUTH_FAILED")
+        assert each["error_message"].startswith("HubSpot API authentication failed: Auth")
     assert get("stats").json["error_analysis"]["authentication_failures"] == 1
 
 
@@ -318,6 +411,7 @@ def test_the_status_of_a_running_scan_tells_how_far_it_is(get, organization_id):
         "organizationId": organization_id,
         "completed_at": None,
         "error_message": None,
+        "error_code": None,
         "progress": {
             "total_items": 1000,
             "processed_items": 399,
@@ -334,7 +428,7 @@ def test_the_status_of_a_running_scan_tells_how_far_it_is(get, organization_id):
 def test_a_rate_is_100_percent_only_if_nothing_failed():
     rates = [states.percentage(*each) for each in ((99_999, 100_000), (1, 1), (399, 400), (0, 0))]
 
-    assert rates == ["99.99%", "100.00%", "99.75%", "0.00%"]
+    assert rates == ["99.99%", "100.00%", "99.75%", "0%"]
 
 
 @pytest.mark.parametrize(
@@ -366,20 +460,31 @@ def test_the_status_of_a_completed_scan_tells_what_it_brought(get):
     assert body["config"]["includeAssociations"] is True
 
 
-def test_a_portal_without_deals_was_read_without_a_fault(get):
+def test_what_is_not_known_of_a_scan_yet_is_0(get):
     make_scan("nightly", deals=0)
     make_scan("pending", status="pending", total_items=None)
 
     completed, pending = (get(f"scan/status/{name}").json for name in ("nightly", "pending"))
 
-    assert completed["progress"]["success_rate"] == "100.00%"
+    assert completed["progress"]["success_rate"] == "0%"
     assert (completed["progress"]["current_batch"], completed["progress"]["total_batches"]) == (
         0,
         0,
     )
-    assert pending["progress"]["success_rate"] == "0.00%"
-    assert pending["progress"]["total_batches"] is None
+    assert pending["progress"] == {
+        "total_items": 0,
+        "processed_items": 0,
+        "failed_items": 0,
+        "success_rate": "0%",
+        "current_batch": 0,
+        "total_batches": 0,
+        "estimated_time_remaining": None,
+    }
     assert pending["started_at"] is None
+    [listed] = get("scan/list", status="pending").json["scans"]
+    numbers = ("total_items", "processed_items", "duration_seconds", "data_size_mb")
+    assert [listed[each] for each in numbers] == [0, 0, 0, 2.5]
+    assert listed["success_rate"] == "0%"
 
 
 def test_the_status_of_a_failed_scan_tells_why(get):
@@ -395,12 +500,16 @@ def test_the_status_of_an_unknown_scan_is_not_found_and_nothing_else(get):
     answer = get("scan/status/unknown")
 
     assert answer.status_code == 200
-    assert answer.json.pop("status") == "not_found"
-    assert set(answer.json) == {
-        *("id", "scanId", "status", "scanType", "organizationId", "started_at", "completed_at"),
-        *("error_message", "created_at", "updated_at", "progress", "config"),
+    assert answer.json == {
+        "id": None,
+        "scanId": None,
+        "status": "not_found",
+        "started_at": None,
+        "completed_at": None,
+        "error_message": None,
+        "created_at": None,
+        "updated_at": None,
     }
-    assert {each for name, each in answer.json.items() if name != "status"} == {None}
 
 
 PATHS = ["scan/status", "scan/results", "scan/events"]
@@ -440,13 +549,15 @@ def test_a_scan_is_cancelled_in_the_words_of_the_contract(client, key, get, star
     assert get("scan/status/nightly").json["status"] == "cancelled"
 
 
-def test_a_scan_that_has_ended_is_not_cancelled(client, key):
-    make_scan("nightly")
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_a_scan_that_has_ended_is_not_cancelled(client, key, status):
+    make_scan("nightly", status=status)
 
     answer = client.post(f"{SCANS}/cancel/nightly", headers=key)
 
     assert (answer.status_code, answer.json["error_code"]) == (400, "INVALID_CANCELLATION")
     assert answer.json["message"] == "Cannot cancel completed extraction"
+    assert answer.json["details"] == {"scanId": "nightly", "currentStatus": status}
 
 
 def test_an_unknown_scan_is_not_cancelled(client, key):
@@ -471,7 +582,7 @@ def test_another_organizations_scan_is_as_unknown(client, get, foreign_key):
     assert (status["status"], status["id"]) == ("not_found", None)
     assert listed["scans"] == []
     assert listed["pagination"]["total_items"] == stats["summary"]["total_scans"] == 0
-    assert codes == ["SCAN_NOT_READY", "SCAN_NOT_FOUND"]
+    assert codes == ["SCAN_NOT_FOUND", "SCAN_NOT_FOUND"]
     assert (export.status_code, cancelled.status_code) == (404, 404)
 
 
@@ -553,15 +664,26 @@ def test_a_page_far_beyond_the_last_is_empty(get):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("page", each) for each in (0, -1, "x", 10**9 + 1, 10**40, "")),
+        *(("page", each) for each in (0, -1, "x", 10**9 + 1, 10**40)),
         *(("page_size", each) for each in (0, 101, "1.5")),
-        *(("status", "not_found"), ("sort_by", "id"), ("sort_order", "up"), ("status", "")),
+        *(("status", "not_found"), ("sort_by", "id"), ("sort_order", "up")),
     ],
 )
 def test_a_wrong_list_query_is_a_400(get, name, value):
     answer = get("scan/list", **{name: value})
 
     assert (answer.status_code, list(answer.json["errors"])) == (400, [name])
+
+
+@pytest.mark.parametrize("path", ["scan/status/nightly", "scan/list", "stats"])
+def test_an_empty_value_in_a_query_counts_as_not_given(get, path):
+    make_scan("nightly")
+    names = ("status", "organization_id", "page", "page_size", "sort_by", "sort_order", "period")
+
+    given, not_given = get(path, **dict.fromkeys(names, "")), get(path)
+
+    assert given.status_code == 200
+    assert given.json | {"timestamp": None} == not_given.json | {"timestamp": None}
 
 
 @pytest.mark.parametrize("path", ["scan/list", "stats"])
@@ -619,12 +741,28 @@ def test_statistics_tell_what_became_of_scans(get):
     assert get("stats", period="7d").json["summary"]["total_scans"] == 11
 
 
-def test_statistics_of_nothing_are_zeros_and_nulls(get):
+def test_statistics_of_nothing_are_zeros(get):
     body = get("stats", period="30d").json
 
-    assert body["summary"]["success_rate"] == "0.00%"
-    assert body["summary"]["average_scan_duration_seconds"] is None
-    assert set(body["status_breakdown"].values()) == {0}
+    assert body["summary"].pop("success_rate") == "0%"
+    parts = ("summary", "status_breakdown", "performance_metrics", "error_analysis")
+    assert {figure for part in parts for figure in body[part].values()} == {0}
+
+
+def test_times_are_in_whole_seconds(get, start, client, key):
+    make_scan("done", deals=1)
+    make_scan("running", status="running")
+    answers = [
+        *(get(path).json for path in ("scan/status/done", "scan/list", "stats")),
+        get("scan/results/done").json,
+        start(scanId="running").json,
+        client.post(f"{SCANS}/cancel/running", headers=key).json,
+    ]
+
+    times = re.findall(r'"([^"]*\dT\d[^"]*)"', json.dumps(answers))
+
+    assert len(times) > 10
+    assert [each for each in times if not re.fullmatch(r"[\d-]{10}T[\d:]{8}Z", each)] == []
 
 
 def test_health_tells_of_scans(get):

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
@@ -16,7 +17,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from crm.services import accounts
 from tests.api.conftest import counted_statements, make_contact, make_graph
 from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
-from tests.conftest import PASSWORD
+from tests.conftest import PASSWORD, leave_out
 
 __all__ = ["counted_statements", "make_contact", "make_graph"]
 
@@ -185,6 +186,21 @@ def admin(app: Flask) -> str:
 def visitor(request: pytest.FixtureRequest, open_browser: Callable[..., Visitor]) -> Visitor:
     """Somebody at a desktop, and somebody with a phone."""
     return open_browser(request.param)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without ``--all``, a page is looked at by one of the two: by which, its name decides."""
+    if not config.getoption("--all"):
+        leave_out(config, items, [each for each in items if _is_looked_at_by_another(each)])
+
+
+def _is_looked_at_by_another(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function) or "visitor" not in item.fixturenames:
+        return False
+    if any("visitor" in each.args[0] for each in item.iter_markers("parametrize")):
+        return False  # It says itself by whom.
+    looks = (DESKTOP, PHONE)[crc32(item.originalname.encode()) % 2]
+    return item.callspec.params["visitor"] is not looks
 
 
 # Most pages are looked at by both. What is only said differs in its words, and a narrow screen

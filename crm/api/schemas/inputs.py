@@ -102,6 +102,10 @@ class Input(Schema):
 
         unknown = RAISE
 
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """Say of a missing field what clients compare."""
+        field_obj.error_messages["required"] = "Field is required"
+
 
 class StrictParser(FlaskParser):
     """Loads bodies and queries; whatever is wrong becomes one ``InvalidInputError``."""

@@ -4,9 +4,12 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from crm.api.schemas.outputs import Moment
 from crm.api.schemas.scan_inputs import SCAN_TYPE
 from crm.services.scans.states import STATUSES, ScanState
+
+_UNKNOWN = {"description": "0 as long as it is not known"}
+_AS_GIVEN = {"description": "As it was given at the start; else the organization's number"}
+_CODE = {"description": "Such as HUBSPOT_AUTH_FAILED, for programs"}
 
 
 def _null(kind: type[fields.Field[Any]], **options: Any) -> fields.Field[Any]:
@@ -30,18 +33,18 @@ class CancelledSchema(Schema):
     scan_id = fields.String(required=True, data_key="scanId")
     status = fields.Constant("cancelled", required=True)
     items_processed = fields.Integer(required=True, data_key="itemsProcessed")
-    cancelled_at = Moment(required=True, data_key="cancelledAt")
+    cancelled_at = fields.String(required=True, data_key="cancelledAt")
 
 
 class ProgressSchema(Schema):
     """How far a scan has got; archived deals are counted as they come."""
 
-    total_items = _null(fields.Integer)
+    total_items = fields.Integer(required=True, metadata=_UNKNOWN)
     processed_items = fields.Integer(required=True)
     failed_items = fields.Integer(required=True)
     success_rate = fields.String(required=True)
     current_batch = fields.Integer(required=True)
-    total_batches = _null(fields.Integer)
+    total_batches = fields.Integer(required=True, metadata=_UNKNOWN)
     estimated_time_remaining = _null(fields.String)
     duration_seconds = fields.Integer(metadata={"description": "When completed"})
 
@@ -64,20 +67,21 @@ class StatusConfigSchema(Schema):
 
 
 class ScanStatusSchema(Schema):
-    """A scan; of one that is not there every field is null but the status."""
+    """A scan; of one that is not there, eight fields, all null but the status."""
 
     id = _null(fields.String)
     scan_id = _null(fields.String, data_key="scanId")
     status = fields.String(required=True, validate=validate.OneOf([*STATUSES, "not_found"]))
-    scan_type = _null(fields.String, data_key="scanType")
-    organization_id = _null(fields.String, data_key="organizationId")
+    scan_type = fields.String(data_key="scanType")
+    organization_id = fields.String(data_key="organizationId", metadata=_AS_GIVEN)
     started_at = _null(fields.String)
     completed_at = _null(fields.String)
     error_message = _null(fields.String)
+    error_code = fields.String(allow_none=True, metadata=_CODE)
     created_at = _null(fields.String)
     updated_at = _null(fields.String)
-    progress = fields.Nested(ProgressSchema, required=True, allow_none=True)
-    config = fields.Nested(StatusConfigSchema, required=True, allow_none=True)
+    progress = fields.Nested(ProgressSchema)
+    config = fields.Nested(StatusConfigSchema)
     results = fields.Nested(OutcomeSchema, metadata={"description": "When completed"})
 
 
@@ -107,15 +111,16 @@ class ListedScanSchema(Schema):
     scan_id = fields.String(required=True, data_key="scanId")
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     scan_type = fields.String(required=True, data_key="scanType")
-    organization_id = fields.String(required=True, data_key="organizationId")
+    organization_id = fields.String(required=True, data_key="organizationId", metadata=_AS_GIVEN)
     started_at = _null(fields.String)
     completed_at = _null(fields.String)
-    total_items = _null(fields.Integer)
+    total_items = fields.Integer(required=True, metadata=_UNKNOWN)
     processed_items = fields.Integer(required=True)
     success_rate = fields.String(required=True)
-    duration_seconds = _null(fields.Integer)
+    duration_seconds = fields.Integer(required=True, metadata=_UNKNOWN)
     data_size_mb = fields.Float(required=True)
     error_message = fields.String()
+    error_code = fields.String(metadata=_CODE)
     estimated_time_remaining = fields.String()
 
 
@@ -178,16 +183,16 @@ class SummarySchema(Schema):
     failed_scans = fields.Integer(required=True)
     success_rate = fields.String(required=True, metadata={"description": "Of those two"})
     total_deals_extracted = fields.Integer(required=True)
-    average_scan_duration_seconds = _null(fields.Float)
+    average_scan_duration_seconds = fields.Integer(required=True)
     total_data_extracted_mb = fields.Float(required=True)
 
 
 class PerformanceSchema(Schema):
     """How fast the completed scans were."""
 
-    fastest_scan_seconds = _null(fields.Float)
-    slowest_scan_seconds = _null(fields.Float)
-    average_deals_per_second = _null(fields.Float)
+    fastest_scan_seconds = fields.Integer(required=True)
+    slowest_scan_seconds = fields.Integer(required=True)
+    average_deals_per_second = fields.Float(required=True)
     peak_concurrent_scans = fields.Integer(required=True)
 
 
@@ -220,10 +225,11 @@ def status_as(scan: ScanState | None) -> dict[str, Any]:
     answer: dict[str, Any] = {
         **_common(scan),
         "error_message": scan.error_message,
+        "error_code": scan.error_code,
         "created_at": scan.created_at,
         "updated_at": scan.updated_at,
         "progress": {
-            "total_items": scan.total_items,
+            "total_items": scan.total_items or 0,
             "processed_items": scan.processed_items,
             "failed_items": scan.failed_items,
             "success_rate": scan.success_rate,
@@ -238,7 +244,7 @@ def status_as(scan: ScanState | None) -> dict[str, Any]:
         },
     }
     if scan.status == "completed":
-        answer["progress"]["duration_seconds"] = scan.duration_seconds
+        answer["progress"]["duration_seconds"] = scan.duration_seconds or 0
         answer["results"] = {
             "deals_extracted": scan.processed_items,
             "with_associations": scan.with_associations,
@@ -252,14 +258,15 @@ def listed_as(scan: ScanState) -> dict[str, Any]:
     """A scan in the answer to ``GET /scan/list``."""
     told_sometimes = {
         "error_message": scan.error_message,
+        "error_code": scan.error_code,
         "estimated_time_remaining": scan.time_left,
     }
     return {
         **_common(scan),
-        "total_items": scan.total_items,
+        "total_items": scan.total_items or 0,
         "processed_items": scan.processed_items,
         "success_rate": scan.success_rate,
-        "duration_seconds": scan.duration_seconds,
+        "duration_seconds": scan.duration_seconds or 0,
         "data_size_mb": scan.data_size_mb,
         **{name: each for name, each in told_sometimes.items() if each is not None},
     }

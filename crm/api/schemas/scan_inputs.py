@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from flask import Request
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from crm.api.schemas.inputs import Input, Line, MomentText, parser_saying
 from crm.errors import InvalidInputError
@@ -23,12 +24,21 @@ SCAN_TYPE = "hubspot_deals"
 INVALID = "Input validation failed"
 """What callers of scans are told of input that is not valid."""
 
-ScanParser = parser_saying(INVALID)
+
+class ScanParser(parser_saying(INVALID)):  # type: ignore[misc] # a class that is made
+    """Loads what is asked of scans; an empty value in a query counts as not given."""
+
+    def load_querystring(self, req: Request, schema: Schema) -> dict[str, str]:
+        """The values that are given."""
+        query = super().load_querystring(req, schema)
+        return {name: value for name, value in query.items() if value}
+
 
 _USUAL_ASSOCIATIONS = ["contacts", "companies", "line_items"]
 _LONGEST_ID = 255
 _LAST_PAGE = 1_000_000_000
 
+_OWN = {"description": "Your organization's name, number or identifier"}
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -118,7 +128,7 @@ class ConfigInput(Input):
         validate=validate.Length(equal=1, error=f'Must be ["{SCAN_TYPE}"]'),
     )
     auth = fields.Nested(AuthInput, required=True)
-    organization_id = Line(data_key="organizationId", load_default=None)
+    organization_id = Line(data_key="organizationId", load_default=None, metadata=_OWN)
     properties = fields.List(
         fields.String(
             validate=validate.Regexp(PROPERTY_NAME, error="Must be the name of a property")
@@ -155,7 +165,7 @@ def check_path(scan_id: str, query: Mapping[str, str]) -> None:
     Raises:
         InvalidInputError: names what is wrong.
     """
-    errors = dict.fromkeys(query, "Unknown field.")
+    errors = {name: "Unknown field." for name, value in query.items() if value}
     if sentence := _find_problem(scan_id):
         errors["scan_id"] = sentence
     if errors:
@@ -191,7 +201,7 @@ def config_of(given: dict[str, Any]) -> ScanConfig:
 class OrganizationQueryInput(Input):
     """Whose; only one's own."""
 
-    organization_id = Line(load_default=None)
+    organization_id = Line(load_default=None, metadata=_OWN)
 
 
 class ListQueryInput(OrganizationQueryInput):

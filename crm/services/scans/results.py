@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from crm.errors import ScanNotReadyError
+from crm.errors import ScanNotFoundError, ScanNotReadyError
 from crm.extensions import db, read
 from crm.models.scans import COMPLETED_SCAN
 from crm.services.listing import cursor_of, position_of
@@ -85,11 +85,14 @@ def get_completed(organization_id: int, scan_id: str) -> ScanState:
     """A scan whose results can be read.
 
     Raises:
-        ScanNotReadyError: it has not completed, or there is none of this name.
+        ScanNotFoundError: the organization has none of this name.
+        ScanNotReadyError: it has not completed.
     """
     scan = find_scan(organization_id, scan_id)
-    if scan is None or scan.status != COMPLETED_SCAN:
-        raise ScanNotReadyError(details={"progress": _progress_of(scan)})
+    if scan is None:
+        raise ScanNotFoundError
+    if scan.status != COMPLETED_SCAN:
+        raise ScanNotReadyError(details=_progress_of(scan))
     return scan
 
 
@@ -175,12 +178,14 @@ def read_all(scan: ScanState) -> Iterator[Sequence[str]]:
         raise ScanNotReadyError
 
 
-def _progress_of(scan: ScanState | None) -> dict[str, object] | None:
-    if scan is None:
-        return None
+def _progress_of(scan: ScanState) -> dict[str, object]:
     return {
-        "status": scan.status,
-        "total_items": scan.total_items,
-        "processed_items": scan.processed_items,
-        "estimated_time_remaining": scan.time_left,
+        "scanId": scan.scan_id,
+        "currentStatus": scan.status,
+        "progress": scan.progress,
+        "counts": {
+            "total_items": scan.total_items or 0,
+            "processed_items": scan.processed_items,
+            "failed_items": scan.failed_items,
+        },
     }

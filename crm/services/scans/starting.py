@@ -73,10 +73,18 @@ class Cancelled:
     """A scan that was cancelled just now."""
 
     items_processed: int
-    cancelled_at: datetime
+    cancelled_at: str
+    """As answers write it."""
 
 
-def start_scan(organization_id: int, scan_id: str, token: str, config: ScanConfig) -> str:
+def start_scan(
+    organization_id: int,
+    scan_id: str,
+    token: str,
+    config: ScanConfig,
+    *,
+    label: str | None = None,
+) -> str:
     """Have a portal's deals pulled; one of this name that has ended gives way, with its results.
 
     Args:
@@ -84,6 +92,7 @@ def start_scan(organization_id: int, scan_id: str, token: str, config: ScanConfi
         scan_id: the caller's name of it.
         token: opens the portal; stored encrypted until the scan ends.
         config: what to pull.
+        label: what the caller calls the organization; None for its number.
 
     Returns:
         The job's id, ``job_…``.
@@ -111,6 +120,7 @@ def start_scan(organization_id: int, scan_id: str, token: str, config: ScanConfi
             insert(Scan)
             .values(
                 organization_id=organization_id,
+                organization_label=label,
                 scan_id=scan_id,
                 job_id=job_id,
                 config=config.as_json(),
@@ -143,11 +153,11 @@ def cancel_scan(organization_id: int, scan_id: str) -> Cancelled:
             .returning(Scan.processed_items, Scan.completed_at)
         ).one_or_none()
         if row:
-            return Cancelled(row.processed_items, row.completed_at)
+            return Cancelled(row.processed_items, _written(row.completed_at))
         status = session.scalar(select(Scan.status).where(*mine))
     if status is None:
         raise ScanNotFoundError
-    raise InvalidCancellationError(f"Cannot cancel {status} extraction")
+    raise InvalidCancellationError(details={"scanId": scan_id, "currentStatus": status})
 
 
 def _wait_for_other_starts(session: Session, organization_id: int) -> None:

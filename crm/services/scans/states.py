@@ -22,16 +22,18 @@ STATUSES = (*UNFINISHED, COMPLETED_SCAN, FAILED_SCAN, CANCELLED_SCAN)
 SCAN_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 """What a caller may call a scan."""
 
-TIME = """'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'"""
-"""How ``to_char`` writes a time of UTC as all answers do."""
+TIME = """'YYYY-MM-DD"T"HH24:MI:SS"Z"'"""
+"""How ``to_char`` writes a time of UTC as all answers about scans do: in whole seconds."""
 
 _COLUMNS = ", ".join(
     (
-        *("id", "job_id", "scan_id", "status", "organization_id::text"),
+        *("id", "job_id", "scan_id", "status"),
+        "coalesce(organization_label, organization_id::text)",
         *(
             f"to_char({each} AT TIME ZONE 'UTC', {TIME})"
             for each in ("created_at", "started_at", "completed_at", "updated_at")
         ),
+        "updated_at::text",
         *("total_items", "processed_items", "failed_items"),
         *("archived_deals", "with_associations", "data_size"),
         "CAST(extract(epoch FROM coalesce(completed_at, clock_timestamp()) - started_at) AS float)",
@@ -42,7 +44,12 @@ _ONE = (
     f"SELECT {_COLUMNS} FROM scans"  # noqa: S608 - our own names
     " WHERE organization_id = :organization_id AND scan_id = :scan_id"
 )
-_MINE = "FROM scans WHERE organization_id = :organization_id AND status = ANY(:statuses)"
+MINE = """organization_id = :organization_id
+    AND (CAST(:label AS text) IS NULL
+        OR coalesce(organization_label, organization_id::text) = :label)
+"""
+"""The condition of an organization's scans; with a label, of those that show it as their own."""
+_LISTED = f"FROM scans WHERE {MINE} AND status = ANY(:statuses)"
 
 _TIMES = ((3600, "hour"), (60, "minute"), (1, "second"))
 
@@ -56,11 +63,14 @@ class ScanState:
     scan_id: str
     status: str
     organization_id: str
+    """As it was given at the start."""
     created_at: str
     started_at: str | None
     completed_at: str | None
     """When it ended, however it did."""
     updated_at: str
+    version: str
+    """When it was updated, to the microsecond: another one after every change."""
     total_items: int | None
     processed_items: int
     failed_items: int
@@ -93,9 +103,12 @@ class ScanState:
     @property
     def success_rate(self) -> str:
         """Of the deals looked at, those that are stored: ``99.75%``."""
-        if self.status == COMPLETED_SCAN and not self.looked_at:
-            return "100.00%"  # A portal without deals was read without a fault.
         return percentage(self.processed_items, self.looked_at)
+
+    @property
+    def progress(self) -> str:
+        """How much of it is done, as far as that is known: ``45%``."""
+        return f"{self.looked_at * 100 // self.total_items if self.total_items else 0}%"
 
     @property
     def data_size_mb(self) -> float:
@@ -115,10 +128,9 @@ class ScanState:
         left = max(self.total_items - self.looked_at, 0) * (self.seconds or 0) / self.looked_at
         return in_words(left)
 
-    def batches(self, size: int) -> tuple[int, int | None]:
-        """At which batch of this size it is, and how many there are."""
-        total = None if self.total_items is None else ceil(self.total_items / size)
-        return ceil(self.looked_at / size), total
+    def batches(self, size: int) -> tuple[int, int]:
+        """At which batch of this size it is, and how many there are as far as that is known."""
+        return ceil(self.looked_at / size), ceil((self.total_items or 0) / size)
 
 
 @dataclass(frozen=True)
@@ -138,33 +150,34 @@ def find_scan(organization_id: int, scan_id: str) -> ScanState | None:
 def list_scans(
     organization_id: int,
     *,
+    label: str | None = None,
     status: str | None = None,
     page: int = 1,
     page_size: int = 20,
-    sort_by: str = "created_at",
-    descending: bool = True,
+    sort: str = "-created_at",
 ) -> ScanPage:
     """A page of an organization's scans.
 
     Args:
         organization_id: whose.
+        label: only those whose starter called the organization so; None for all.
         status: one of ``STATUSES``; None for all.
         page: from 1 on; one beyond the last is empty.
         page_size: scans on a page.
-        sort_by: ``created_at`` or ``completed_at``; what has not ended comes last.
-        descending: the latest first.
+        sort: ``created_at`` or ``completed_at``, or with ``-`` in front the latest first; what has
+            not ended comes last.
     """
     statuses = [status] if status else [*STATUSES]
-    parameters = {"organization_id": organization_id, "statuses": statuses}
-    total = db.session.scalar(text(f"SELECT count(*) {_MINE}"), parameters) or 0
+    parameters = {"organization_id": organization_id, "label": label, "statuses": statuses}
+    total = db.session.scalar(text(f"SELECT count(*) {_LISTED}"), parameters) or 0
     skipped = (page - 1) * page_size
     if skipped >= total:
         return ScanPage([], total)
-    direction = "DESC" if descending else "ASC"
-    order = {"created_at": "created_at", "completed_at": "completed_at"}[sort_by]
+    direction = "DESC" if sort.startswith("-") else "ASC"
+    order = {"created_at": "created_at", "completed_at": "completed_at"}[sort.removeprefix("-")]
     rows = db.session.execute(
         text(
-            f"SELECT {_COLUMNS} {_MINE} ORDER BY {order} {direction} NULLS LAST, id {direction}"
+            f"SELECT {_COLUMNS} {_LISTED} ORDER BY {order} {direction} NULLS LAST, id {direction}"
             " LIMIT :page_size OFFSET :skipped"
         ),
         {**parameters, "page_size": page_size, "skipped": skipped},
@@ -173,8 +186,8 @@ def list_scans(
 
 
 def percentage(part: int, whole: int) -> str:
-    """``99.75%``; what is not whole never shows as 100."""
-    return f"{floor(part / whole * 10_000) / 100:.2f}%" if whole else "0.00%"
+    """``99.75%``; what is not whole never shows as 100, and of nothing it is ``0%``."""
+    return f"{floor(part / whole * 10_000) / 100:.2f}%" if whole else "0%"
 
 
 def in_words(seconds: float) -> str:

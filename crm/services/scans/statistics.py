@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from crm.extensions import db
-from crm.services.scans.states import STATUSES, TIME, percentage
+from crm.services.scans.states import MINE, STATUSES, TIME, percentage
 
 PERIODS: Mapping[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 
@@ -16,8 +16,7 @@ PERIODS: Mapping[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days
 _STATISTICS = text(f"""
 WITH mine AS (
     SELECT *, extract(epoch FROM completed_at - started_at) AS seconds FROM scans
-    WHERE organization_id = :organization_id
-        AND created_at > clock_timestamp() - CAST(:period AS interval)
+    WHERE {MINE} AND created_at > clock_timestamp() - CAST(:period AS interval)
 ), steps AS (
     SELECT sum(step) OVER (ORDER BY at, step) AS running FROM (
         SELECT started_at AS at, 1 AS step FROM mine WHERE started_at IS NOT NULL
@@ -70,18 +69,20 @@ def count_by_day(organization_id: int, days: int) -> Sequence[Day]:
     return [Day(day, int(deals), float(seconds)) for day, deals, seconds in rows]
 
 
-def count_up(organization_id: int, period: str) -> dict[str, Any]:
+def count_up(organization_id: int, period: str, *, label: str | None = None) -> dict[str, Any]:
     """What became of an organization's scans of a period.
 
     Args:
         organization_id: whose.
         period: one of ``PERIODS``.
+        label: only those whose starter called the organization so; None for all.
 
     Returns:
-        The answer to ``GET /stats``; seconds and rates are null while no scan has completed.
+        The answer to ``GET /stats``; seconds and rates are 0 while no scan has completed.
     """
     found = db.session.execute(
-        _STATISTICS, {"organization_id": organization_id, "period": PERIODS[period]}
+        _STATISTICS,
+        {"organization_id": organization_id, "label": label, "period": PERIODS[period]},
     ).one()
     return {
         "period": period,
@@ -92,14 +93,14 @@ def count_up(organization_id: int, period: str) -> dict[str, Any]:
             "failed_scans": found.failed,
             "success_rate": percentage(found.completed, found.completed + found.failed),
             "total_deals_extracted": found.deals,
-            "average_scan_duration_seconds": _rounded(found.average_seconds),
+            "average_scan_duration_seconds": round(found.average_seconds or 0),
             "total_data_extracted_mb": round(int(found.bytes) / 1_000_000, 2),
         },
         "status_breakdown": {each: getattr(found, each) for each in STATUSES},
         "performance_metrics": {
-            "fastest_scan_seconds": _rounded(found.fastest),
-            "slowest_scan_seconds": _rounded(found.slowest),
-            "average_deals_per_second": _rounded(found.deals_per_second),
+            "fastest_scan_seconds": round(found.fastest or 0),
+            "slowest_scan_seconds": round(found.slowest or 0),
+            "average_deals_per_second": round(float(found.deals_per_second or 0), 2),
             "peak_concurrent_scans": int(found.peak),
         },
         "error_analysis": {
@@ -109,7 +110,3 @@ def count_up(organization_id: int, period: str) -> dict[str, Any]:
             "other_errors": found.failed - found.authentication - found.rate_limit - found.network,
         },
     }
-
-
-def _rounded(figure: Any) -> float | None:
-    return None if figure is None else round(float(figure), 2)

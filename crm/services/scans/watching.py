@@ -46,7 +46,7 @@ def watch(
         if found is None or found.job_id != state.job_id:
             return  # It was started again; whoever comes again sees that one.
         quiet += 1
-        if found.updated_at != state.updated_at:
+        if found.version != state.version:
             state, quiet = found, 0
             yield state
         elif quiet % HEARTBEAT == 0:

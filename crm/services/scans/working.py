@@ -25,6 +25,7 @@ from crm.hubspot.account import get_details
 from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import (
+    HubSpotAuthError,
     HubSpotError,
     HubSpotRateLimitError,
     HubSpotScopeError,
@@ -240,6 +241,8 @@ def _told(hold: Hold, error: CRMError) -> str:
     message = error.message
     if isinstance(error, HubSpotError) and message.startswith("HTTP "):
         message = f"HubSpot answered with {message.partition(':')[0]}"
+    if isinstance(error, HubSpotAuthError):
+        message = f"HubSpot API authentication failed: {message}"
     if isinstance(error, HubSpotScopeError) and error.scopes:
         message += f" Needed: {', '.join(error.scopes)}"
     with suppress(CRMError):

@@ -53,7 +53,9 @@ def test_a_token_that_hubspot_refuses_ends_the_scan(scan):
     row = scan(token="pat-na1-unknown")
 
     assert (row["status"], row["error_code"]) == ("failed", "HUBSPOT_AUTH_FAILED")
-    assert row["error_message"].startswith("Authentication credentials not found")
+    assert row["error_message"].startswith(
+        "HubSpot API authentication failed: Authentication credentials not found"
+    )
     assert row["token"] is None
     assert row["completed_at"]
 
@@ -220,7 +222,7 @@ def test_a_token_that_is_repeated_is_not_told(scan, relay):
 
     row = scan(token=TOKEN)
 
-    assert row["error_message"] == "… is no good"
+    assert row["error_message"] == "HubSpot API authentication failed: … is no good"
 
 
 def test_without_the_key_that_a_token_was_stored_under_the_scan_fails(
@@ -272,8 +274,9 @@ def test_a_cancelled_scan_is_not_worked_on(begin, run_jobs, sandbox, organizatio
 
     assert status()["status"] == "cancelled"
     assert sandbox.requests()["total"] == 0
-    with pytest.raises(InvalidCancellationError, match="cancelled"):
+    with pytest.raises(InvalidCancellationError) as refusal:
         cancel_scan(organization_id, "scan")
+    assert refusal.value.details == {"scanId": "scan", "currentStatus": "cancelled"}
 
 
 def test_who_was_taken_for_dead_writes_nothing(begin, id_of_scan):
