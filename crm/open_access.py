@@ -1,6 +1,6 @@
 """Open access: whom ``run.py`` lets in without a credential while it serves sandbox data alone.
 
-Whoever sits at this machine may try everything out at once. A page from elsewhere in their browser,
+People at this machine may try everything out at once. A page from elsewhere in their browser,
 a name that somebody else points at this machine, and whatever a proxy or a tunnel hands on must not
 get in with them; each of the checks keeps one of these out.
 """

@@ -486,7 +486,7 @@ def test_an_embedded_postgres_that_dies_stops_everything_too(checkout, service):
     assert "crm: The embedded Postgres is gone, so everything stops" in ended.stderr
 
 
-def test_whoever_sits_at_this_machine_tries_it_out_and_the_start_says_so(checkout, service):
+def test_people_at_this_machine_try_everything_out_and_the_start_says_so(checkout, service):
     url = service.url
 
     written = requests.post(f"{url}/contacts", json={"email": "try@example.com"}, timeout=LONGEST)

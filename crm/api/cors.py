@@ -21,6 +21,7 @@ _SENT = (
 _READ = (
     *("ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-ID"),
     *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+    *("X-RateLimit-Bytes-Limit", "X-RateLimit-Bytes-Remaining", "X-RateLimit-Bytes-Reset"),
 )
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REMEMBERED = timedelta(minutes=10)

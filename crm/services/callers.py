@@ -72,7 +72,7 @@ def is_open_access_on() -> bool:
 
 
 def find_open_caller() -> Caller | None:
-    """Whoever comes in by open access: an admin of the default organization; None while it is off.
+    """Find who comes in by open access: an admin of the default organization; None while it is off.
 
     Whether a request may come in so, ``crm.open_access`` decides.
     """

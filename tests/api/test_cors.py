@@ -13,6 +13,7 @@ ASKS = "Access-Control-Request-Method"
 EXPOSED = {
     *("X-Request-ID", "Retry-After", "ETag", "Location"),
     *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"),
+    "X-RateLimit-Bytes-Remaining",
 }
 
 

@@ -117,12 +117,12 @@ def lines_of(headers):
 
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.0.0.9", "::1"])
-def test_whoever_calls_from_this_machine_is_let_in(served, peer):
+def test_a_caller_from_this_machine_is_let_in(served, peer):
     # To a socket for both kinds, 127.0.0.1 comes as ::ffff:127.0.0.1.
     assert ask(served, f"Host: {HOST}", peer=peer) == 200
 
 
-def test_whoever_calls_from_another_address_is_kept_out(served):
+def test_a_caller_from_another_address_is_kept_out(served):
     addresses = [
         each.address
         for name, found in psutil.net_if_addrs().items()
@@ -193,7 +193,7 @@ def test_a_form_of_another_page_writes_nothing(served, kind, sent_by):
 
 
 @pytest.mark.parametrize("headers", [LET_IN["localhost"], LET_IN["[::1]"]])
-def test_a_token_is_given_to_whoever_is_let_in(served, headers):
+def test_a_token_is_given_to_a_caller_who_is_let_in(served, headers):
     assert ask(served, *lines_of(headers), target="/get-token/admin") == 200
 
 
@@ -201,7 +201,7 @@ def test_a_token_is_given_to_whoever_is_let_in(served, headers):
     "name",
     ["a name that was pointed here", "X-Forwarded-For", "an origin of null", "another site's page"],
 )
-def test_no_token_is_given_to_whoever_is_kept_out(served, name):
+def test_no_token_is_given_to_a_caller_who_is_kept_out(served, name):
     assert ask(served, *lines_of(KEPT_OUT[name]), target="/get-token/admin") == 404
 
 
@@ -224,7 +224,9 @@ def test_a_service_that_must_be_closed_does_not_start_open(make_settings, change
         create_app(make_settings(**changes), open_access=True)
 
 
-def test_whoever_is_let_in_is_the_default_organizations_admin(client, open_access, make_contact):
+def test_a_caller_who_is_let_in_is_the_default_organizations_admin(
+    client, open_access, make_contact
+):
     make_contact("ada@example.com", hs_object_id="1")
     accounts.create_organization("Other")
 

@@ -140,7 +140,7 @@ def views_of(tree):
             yield function.name, decorators
 
 
-# What whoever tries the service out may call without a credential: sections 2, 4 and 5 of the
+# What people who try the service out may call without a credential: sections 2, 4 and 5 of the
 # contract. A new route in one of their blueprints needs a line here that somebody reads.
 TRIED = {
     *(

@@ -146,7 +146,7 @@ def conclude(settings: Settings, provider: Provider, returned: Returned) -> Cons
 
 
 def _find_beginner(asked: Mapping[str, Any]) -> Caller | None:
-    """Whoever began, if they may still do so."""
+    """Find who began, if they may still do so."""
     if asked["sign_in_id"] is None:
         return find_open_caller()
     return find_signed_in(asked["user_id"], UUID(asked["sign_in_id"]))
