@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 # What only `python run.py` reads; in containers, ports are fixed and parts have hosts of their own.
 SETTINGS_OF_THE_LAUNCHER = {"PORT", "SANDBOX_PORT", "DATA_DIR"}
+# Each holds the one before.
+PINS = ("requirements.txt", "requirements-run.txt", "requirements-dev.txt")
 SECRET_NAME = re.compile(
     r"SECRET|TOKEN|PASSWORD|PRIVATE|ENCRYPTION|CREDENTIAL|API_?KEY", re.IGNORECASE
 )
@@ -149,7 +151,12 @@ def test_every_make_target_is_phony(targets):
 
 
 @pytest.mark.parametrize(
-    ("name", "groups"), [("requirements.txt", []), ("requirements-dev.txt", ["dev"])]
+    ("name", "groups"),
+    [
+        ("requirements.txt", []),
+        ("requirements-run.txt", ["embedded"]),
+        ("requirements-dev.txt", ["embedded", "dev"]),
+    ],
 )
 def test_pins_cover_what_pyproject_asks_for(name, groups):
     project = tomllib.loads(read("pyproject.toml"))["project"]
@@ -175,16 +182,13 @@ def read_pins(name):
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
-def test_development_pins_the_same_versions_as_the_image():
-    image, development = (
-        {str(pin) for pin in read_pins(f"{name}.txt")}
-        for name in ("requirements", "requirements-dev")
-    )
+def test_the_launcher_and_development_pin_the_same_versions_as_the_image():
+    image, launcher, development = ({str(pin) for pin in read_pins(name)} for name in PINS)
 
-    assert image <= development
+    assert image < launcher < development
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", PINS)
 def test_pins_are_exact_and_know_no_host_and_no_path(name):
     assert [
         str(pin)
