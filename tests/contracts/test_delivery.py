@@ -198,5 +198,47 @@ def test_pins_are_exact_and_know_no_host_and_no_path(name):
     assert not re.search(r"://|^\s*-|file:|@", read(name), re.MULTILINE)
 
 
+@pytest.fixture
+def install(tmp_path):
+    """Adds what the tests need to a .venv that runs, whose Python is a line of shell."""
+
+    def make(python):
+        for name in ("Makefile", *PINS):
+            (tmp_path / name).write_text(read(name))
+        (tmp_path / "requirements-dev.txt").write_text("nobody-has-this==1\n")
+        command = tmp_path / ".venv" / "bin" / "python"
+        command.parent.mkdir(parents=True)
+        command.write_text(f"#!/bin/sh\n{python}\n")
+        command.chmod(0o755)
+        (tmp_path / ".venv" / ".ready-run").touch()
+        nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull}
+        return subprocess.run(
+            ["make", "test"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"]} | nowhere,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return make
+
+
+def test_make_says_in_one_line_that_the_package_index_cannot_be_reached(install, tmp_path):
+    done = install(f'exec {sys.executable} "$@"')
+    line, makes_own = done.stderr.splitlines()
+
+    assert line.startswith("pip cannot reach the package index: connect this machine")
+    assert makes_own.startswith("make: ***")
+    # What ran before still does.
+    assert (tmp_path / ".venv" / ".ready-run").exists()
+
+
+def test_an_installation_that_was_killed_halfway_does_not_count_as_ready(install, tmp_path):
+    install("kill -9 $$")
+
+    assert list((tmp_path / ".venv").glob(".ready-*")) == []
+
+
 def test_ci_run_can_be_executed():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
