@@ -138,6 +138,7 @@ class Settings:
         "", parsers.String(validate=Length(min=_SHORTEST_SECRET)), secret=True
     )
     trusted_proxies: int = _setting(0, parsers.Integer(validate=Range(min=0, max=10)))
+    log_requests: bool = _setting(False, parsers.Boolean())
     log_level: str = _setting(
         "INFO", parsers.String(validate=OneOf(("DEBUG", "INFO", "WARNING", "ERROR")))
     )

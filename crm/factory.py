@@ -70,14 +70,18 @@ class _Service(Flask):
         return func
 
 
-def create_app(settings: Settings | None = None) -> Flask:
+def create_app(settings: Settings | None = None, *, log_file: str = "") -> Flask:
     """Put the service together.
+
+    Args:
+        settings: read from where they are if left out.
+        log_file: keeps all lines; then only warnings and errors go to standard error.
 
     Raises:
         ConfigError: the settings are not usable; one line that says which.
     """
     settings = settings or _load_settings()
-    configure_logs(level=settings.log_level, as_json=settings.is_production)
+    configure_logs(level=settings.log_level, as_json=settings.is_production, file=log_file)
     app = _Service("crm")
     app.config.update(_flask_config(settings))
     app.extensions["crm_settings"] = settings
