@@ -6,6 +6,7 @@ when that is configured; ``.env`` explains every setting.
 """
 
 import argparse
+import errno
 import fcntl
 import os
 import signal
@@ -30,9 +31,7 @@ from crm.errors import ConfigError
 from crm.parts import Part, Parts, end, find_leftovers, keep_small
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
-
-DEMO_EMAIL = "demo@example.com"
-DEMO_PASSWORD = "demo-password"  # noqa: S105 - of an account on this machine, on sandbox data
+from crm.services.demo import DEMO_EMAIL, DEMO_PASSWORD
 
 _BEGAN = time.monotonic()
 _LONGEST_START = 60.0
@@ -72,9 +71,10 @@ def _start_everything(running: ExitStack) -> Parts:
     """Start the parts, each as soon as what it needs is there; ``running`` stops them."""
     configured = load_settings(embedded=False)
     with_sandbox = not (configured.is_production or configured.has_own_app)
-    # An account that everybody knows is for a database that nobody else can reach.
-    with_demo = with_sandbox and not configured.database_url
-    parts = Parts(configured.data_folder, _log_file(configured), running, dict(os.environ))
+    is_open = _is_open(configured, with_sandbox=with_sandbox)
+    parts = Parts(
+        configured.data_folder, _log_file(configured), running, _inherited(is_open=is_open)
+    )
     _make_room(configured, parts, with_sandbox=with_sandbox)
     _tell_step("starting")
     # Half of a start is reading the service's code, and it can be read while others begin.
@@ -91,17 +91,16 @@ def _start_everything(running: ExitStack) -> Parts:
     parts.environment.update(given)
     settings = load_settings(parts.environment)
     _tell_step("migrating it")
-    crm.prepare_database(
-        settings,
-        log_file=str(parts.log_file or ""),
-        admin=(DEMO_EMAIL, DEMO_PASSWORD) if with_demo else None,
+    with_demo = crm.prepare_database(
+        settings, log_file=str(parts.log_file or ""), open_access=is_open
     )
     if sandbox:
         _tell_step("waiting for the local HubSpot")
         _wait_for(sandbox, f"{settings.hubspot_api_url}/_sandbox/health")
     _tell_step("starting the worker and the web server")
-    _start_service(parts, settings)
-    _tell(configured, settings, parts.log_file, with_sandbox=with_sandbox, with_demo=with_demo)
+    _start_service(parts, settings, is_open=is_open)
+    _tell(configured, settings, parts.log_file, with_sandbox=with_sandbox)
+    _tell_access(is_open=is_open, with_demo=with_demo)
     return parts
 
 
@@ -123,9 +122,9 @@ def _make_room(settings: Settings, parts: Parts, *, with_sandbox: bool) -> None:
     if leftovers:
         _tell_step("ending what a run.py that was killed has left")
         end(leftovers)
-    _refuse_used_port("PORT", settings.port)
+    _refuse_used_port("PORT", settings.port, settings.listen_address)
     if with_sandbox:
-        _refuse_used_port("SANDBOX_PORT", settings.sandbox_port)
+        _refuse_used_port("SANDBOX_PORT", settings.sandbox_port, "127.0.0.1")
     if settings.database_url:
         _refuse_dead_database(settings)
     if parts.log_file:
@@ -144,12 +143,12 @@ def _start_sandbox(parts: Parts) -> Part:
     )
 
 
-def _start_service(parts: Parts, settings: Settings) -> None:
+def _start_service(parts: Parts, settings: Settings, *, is_open: bool) -> None:
     # Both flask and gunicorn take the factory's arguments as Python writes them.
-    app = f"crm:create_app(log_file={str(parts.log_file or '')!r})"
+    app = f"crm:create_app(log_file={str(parts.log_file or '')!r}, open_access={is_open})"
     parts.start("worker", "flask", "--app", app, "worker")
     web = parts.start("web", "gunicorn", "--config", "python:crm.gunicorn", app)
-    _wait_for(web, f"http://127.0.0.1:{settings.port}/health")
+    _wait_for(web, f"http://{settings.local_host}:{settings.port}/health")
 
 
 def _callbacks(settings: Settings, provider: str) -> list[str]:
@@ -157,7 +156,7 @@ def _callbacks(settings: Settings, provider: str) -> list[str]:
 
     Others perhaps see it at an address that HubSpot would not take.
     """
-    bases = dict.fromkeys((f"http://localhost:{settings.port}", settings.public_url.rstrip("/")))
+    bases = dict.fromkeys((settings.local_url, settings.public_url.rstrip("/")))
     path = OAUTH_CALLBACK_PATH.format(provider=provider)
     addresses = list(
         dict.fromkeys([*(base + path for base in bases), settings.redirect_uri(provider)])
@@ -176,7 +175,7 @@ def _embed(settings: Settings, *, with_sandbox: bool) -> dict[str, str]:
     if with_sandbox:
         given["HUBSPOT_API_URL"] = f"http://127.0.0.1:{settings.sandbox_port}"
         given["HUBSPOT_PRIVATE_APP_TOKEN"] = DEFAULT_TOKEN
-        given["PUBLIC_URL"] = settings.public_url or f"http://localhost:{settings.port}"
+        given["PUBLIC_URL"] = settings.public_url or settings.local_url
         given["HUBSPOT_CLIENT_ID"] = DEFAULT_APP.client_id
         given["HUBSPOT_CLIENT_SECRET"] = DEFAULT_APP.client_secret
         given |= _other_providers(settings, given["HUBSPOT_API_URL"])
@@ -229,16 +228,38 @@ def _writable(folder: Path) -> Path:
     return folder
 
 
-def _refuse_used_port(name: str, port: int) -> None:
-    with socket.socket() as probe:
-        # As the servers do, so that connections of an earlier run that fade away do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ConfigError(
-                f"Port {port} is in use; stop what uses it, or set {name} to another one"
-            ) from error
+def _is_open(configured: Settings, *, with_sandbox: bool) -> bool:
+    """Whether people at this machine may try everything out without a credential."""
+    lack = configured.lack_of_open_access
+    if configured.database_url:
+        lack = "DATABASE_URL is set"
+    if not with_sandbox:
+        lack = "the sandbox gives way to HubSpot"
+    if configured.open_access and lack:
+        raise ConfigError(f"OPEN_ACCESS is 1, but {lack}; remove one of the two")
+    return lack is None
+
+
+def _inherited(*, is_open: bool) -> dict[str, str]:
+    """Our own environment, for the parts."""
+    # These could have gunicorn listen elsewhere, or believe what a caller says of its address.
+    dropped = {"GUNICORN_CMD_ARGS"} if is_open else set()
+    return {name: value for name, value in os.environ.items() if name not in dropped}
+
+
+def _refuse_used_port(name: str, port: int, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            # As the servers do, so that connections of an earlier run that fade away do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            problem = f"Port {port} is in use; stop what uses it, or set {name} to another one"
+        else:
+            problem = f"The service cannot listen on {address}, port {port}: {error.strerror}"
+        raise ConfigError(problem) from error
 
 
 def _refuse_dead_database(settings: Settings) -> None:
@@ -285,14 +306,9 @@ def _tell_step(words: str) -> None:
 
 
 def _tell(
-    configured: Settings,
-    settings: Settings,
-    log_file: Path | None,
-    *,
-    with_sandbox: bool,
-    with_demo: bool,
+    configured: Settings, settings: Settings, log_file: Path | None, *, with_sandbox: bool
 ) -> None:
-    here = f"http://localhost:{settings.port}"
+    here = settings.local_url
     database = "as configured" if configured.database_url else f"embedded, {settings.data_folder}"
     _tell_step("ready")
     print(
@@ -303,8 +319,13 @@ def _tell(
     )
     if log_file:
         print(f"  requests   {log_file}")
+
+
+def _tell_access(*, is_open: bool, with_demo: bool) -> None:
     if with_demo:
         print(f"  sign in    {DEMO_EMAIL} / {DEMO_PASSWORD}")
+    if is_open:
+        print("  access     open: this machine's calls need no credential; OPEN_ACCESS=0 ends that")
     print("\n  Ctrl-C stops everything.\n", flush=True)
 
 

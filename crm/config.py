@@ -7,8 +7,10 @@ the embedded parts it started. An empty value counts as not set.
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,51 @@ def _rate(value: str) -> None:
         parse_rate(value)
     except ValueError as error:
         raise ValidationError("must read like: 10 per 1 minute") from error
+
+
+# As browsers write it: small letters, no path, and no port that goes without saying.
+_ORIGIN = re.compile(
+    r"(?!http://[^/]*:80$|https://[^/]*:443$)"
+    r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
+)
+
+
+def _origins(value: str) -> None:
+    for each in value.split(","):
+        if not _ORIGIN.fullmatch(each.strip()):
+            raise ValidationError(
+                "must be origins as browsers send them, such as https://app.example.com or "
+                "http://localhost:3000, with commas between them"
+            )
+
+
+class _ListenAddress(parsers.String):
+    """An address to listen on, in the one way in which it is compared and written."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        given = super()._deserialize(value, attr, data, **kwargs)
+        if given == "localhost":
+            return "127.0.0.1"
+        if "%" in given:
+            raise ValidationError("must have no zone")
+        is_bracketed = given.startswith("[") and given.endswith("]")
+        try:
+            found = ip_address(given[1:-1] if is_bracketed else given)
+        except ValueError as error:
+            raise ValidationError(
+                "must be an address of this machine, such as 127.0.0.1, 0.0.0.0 or ::"
+            ) from error
+        if is_bracketed and found.version == 4:
+            raise ValidationError("must have no brackets, unless it is an IPv6 address")
+        return str(found)
+
+
+class _DatabaseUrl(parsers.String):
+    """A database's address without the driver that others name in it; each of ours is known."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        given = super()._deserialize(value, attr, data, **kwargs)
+        return re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", given)
 
 
 def _address(value: str) -> None:
@@ -78,12 +125,13 @@ class Settings:
     flask_env: str = _setting(
         "development", parsers.String(validate=OneOf(("development", "production")))
     )
+    bind: str = _setting("", _ListenAddress())
     port: int = _setting(4012, parsers.Integer(validate=_PORT))
     sandbox_port: int = _setting(4013, parsers.Integer(validate=_PORT))
     data_dir: str = _setting("", parsers.String())
     database_url: str = _setting(
         "",
-        parsers.String(
+        _DatabaseUrl(
             validate=[Regexp(r"postgres(ql)?://", error="must begin with postgresql://"), _address]
         ),
         secret=True,
@@ -130,6 +178,7 @@ class Settings:
     scan_retention_days: int = _setting(30, parsers.Integer(validate=Range(min=1, max=3650)))
     registration: str = _setting("open", parsers.String(validate=OneOf(("open", "closed"))))
     contacts_visible_to_users: str = _setting("all", parsers.String(validate=OneOf(("all", "own"))))
+    open_access: bool | None = _setting(None, parsers.Boolean())
     dev_tokens: bool = _setting(False, parsers.Boolean())
     rate_limit: str = _setting("1000 per 1 minute", parsers.String(validate=_rate))
     rate_limit_sign_in: str = _setting("10 per 1 minute", parsers.String(validate=_rate))
@@ -137,6 +186,7 @@ class Settings:
     metrics_token: str = _setting(
         "", parsers.String(validate=Length(min=_SHORTEST_SECRET)), secret=True
     )
+    cors_origins: str = _setting("", parsers.String(validate=_origins))
     trusted_proxies: int = _setting(0, parsers.Integer(validate=Range(min=0, max=10)))
     log_requests: bool = _setting(False, parsers.Boolean())
     log_level: str = _setting(
@@ -163,6 +213,47 @@ class Settings:
         """Whether there is an app of one's own in HubSpot, or a portal that it may speak to."""
         return self.has_portal or bool(self.hubspot_client_id)
 
+    @property
+    def listen_address(self) -> str:
+        """The address that the service listens on; in a container, others must reach it."""
+        return self.bind or ("0.0.0.0" if self.is_production else "127.0.0.1")  # noqa: S104
+
+    @property
+    def listens_to_this_machine_only(self) -> bool:
+        """Whether nobody else can reach the service, unless something here hands it on."""
+        return is_loopback(self.listen_address)
+
+    @property
+    def local_host(self) -> str:
+        """Where this machine reaches the service, as it stands in an address."""
+        found = ip_address(self.listen_address)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(found), str(found))  # noqa: S104
+        return f"[{host}]" if found.version == 6 else host
+
+    @property
+    def local_url(self) -> str:
+        """The same, for people to read and for browsers to come back to."""
+        host = "localhost" if self.local_host in ("127.0.0.1", "[::1]") else self.local_host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def front_ends(self) -> tuple[str, ...]:
+        """The origins whose browsers may call the API."""
+        return tuple(each.strip() for each in self.cors_origins.split(",") if each)
+
+    @property
+    def lack_of_open_access(self) -> str | None:
+        """Why calls without a credential must not be let in, whatever ``run.py`` has started."""
+        if self.is_production:
+            return "FLASK_ENV is production"
+        if self.open_access is False:
+            return "OPEN_ACCESS is 0"
+        if not self.listens_to_this_machine_only:
+            return "BIND lets other machines in"
+        if self.public_url:
+            return "PUBLIC_URL is set"
+        return "TRUSTED_PROXIES is set" if self.trusted_proxies else None
+
     def redirect_uri(self, provider: str) -> str:
         """Where a provider sends browsers back to; it must be named so in the app, to the letter.
 
@@ -171,7 +262,7 @@ class Settings:
         """
         if provider == "hubspot" and self.hubspot_redirect_uri:
             return self.hubspot_redirect_uri
-        base = self.public_url.rstrip("/") or f"http://localhost:{self.port}"
+        base = self.public_url.rstrip("/") or self.local_url
         return base + OAUTH_CALLBACK_PATH.format(provider=provider)
 
     @property
@@ -207,6 +298,16 @@ class Settings:
                 "process connects, the others know nothing of"
             )
         return found
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an IP address leads nowhere but to this machine; what is none does not."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return (mapped or found).is_loopback
 
 
 def load_settings(
@@ -307,14 +408,19 @@ def _refuse_unsafe_production(settings: Settings) -> None:
             raise ConfigError(
                 f"{name.upper()} is too short or well known; `make secrets` writes fresh ones"
             )
-    if settings.dev_tokens:
-        raise ConfigError(
-            "DEV_TOKENS is set; it makes whoever asks an admin, so remove it in production"
-        )
+    _refuse_open_doors(settings)
     if settings.web_concurrency > 1 and not settings.redis_url:
         raise ConfigError(
             "REDIS_URL is not set; several web processes (WEB_CONCURRENCY) share limits through it"
         )
+
+
+def _refuse_open_doors(settings: Settings) -> None:
+    for name in ("dev_tokens", "open_access"):
+        if getattr(settings, name):
+            raise ConfigError(
+                f"{name.upper()} is set; it makes an admin of anybody, so remove it in production"
+            )
 
 
 def _default_data_folder() -> Path:

@@ -5,6 +5,7 @@ CRMError                      500 INTERNAL_ERROR
 ├── InvalidInputError         400 VALIDATION_ERROR
 │   └── InvalidCancellationError  400 INVALID_CANCELLATION
 ├── TokenError                401 INVALID_TOKEN
+│   └── MissingTokenError     401 MISSING_TOKEN
 ├── CredentialsError          401 INVALID_CREDENTIALS
 ├── ForbiddenError            403 FORBIDDEN
 ├── NotFoundError             404 NOT_FOUND
@@ -74,6 +75,12 @@ class TokenError(CRMError):
 
     status = 401
     error_code = "INVALID_TOKEN"
+
+
+class MissingTokenError(TokenError):
+    """Invalid token."""
+
+    error_code = "MISSING_TOKEN"
 
 
 class CredentialsError(CRMError):

@@ -29,6 +29,7 @@ from crm.api import (
     webhooks,
 )
 from crm.api.blueprints import SECURITY_SCHEMES
+from crm.api.cors import init_cors
 from crm.api.errors import register_errors
 from crm.api.records import record_blueprint
 from crm.cli import register_commands
@@ -70,21 +71,28 @@ class _Service(Flask):
         return func
 
 
-def create_app(settings: Settings | None = None, *, log_file: str = "") -> Flask:
+def create_app(
+    settings: Settings | None = None, *, log_file: str = "", open_access: bool = False
+) -> Flask:
     """Put the service together.
 
     Args:
-        settings: read from where they are if left out.
+        settings: the process's own when left out.
         log_file: keeps all lines; then only warnings and errors go to standard error.
+        open_access: whether people at this machine may try it out without a credential, which
+            ``run.py`` alone says, and no setting can.
 
     Raises:
         ConfigError: the settings are not usable; one line that says which.
     """
     settings = settings or _load_settings()
+    if open_access and (settings.is_production or settings.open_access is False):
+        raise ConfigError("OPEN_ACCESS must be off here; start the service without it")
     configure_logs(level=settings.log_level, as_json=settings.is_production, file=log_file)
     app = _Service("crm")
     app.config.update(_flask_config(settings))
     app.extensions["crm_settings"] = settings
+    app.extensions["crm_open_access"] = open_access
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
@@ -93,14 +101,20 @@ def create_app(settings: Settings | None = None, *, log_file: str = "") -> Flask
     for warning in (*settings.warnings(), sunset_warning(settings.hubspot_api_version, today)):
         if warning:
             log.warning(warning)
+    if settings.open_access and not open_access and not _is_command():
+        log.warning("OPEN_ACCESS=1 has no effect here: only run.py can let people in")
     return app
+
+
+def _is_command() -> bool:
+    return click.get_current_context(silent=True) is not None
 
 
 def _load_settings() -> Settings:
     try:
         return load_settings()
     except ConfigError as error:
-        if click.get_current_context(silent=True) is None:
+        if not _is_command():
             raise
         # A flask command says it in one line.
         raise click.ClickException(error.message) from error
@@ -109,6 +123,7 @@ def _load_settings() -> Settings:
 def _register(app: Flask) -> None:
     log_requests(app)
     count_requests(app)
+    init_cors(app)
     # The order matters: an identity first, since it has limits of its own; then the limits; and
     # only then what costs more.
     app.before_request(guards.identify)

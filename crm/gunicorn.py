@@ -10,7 +10,8 @@ from crm.config import load_settings
 _settings = load_settings()
 _metrics_folder = tempfile.mkdtemp(prefix="crm-metrics-")
 
-bind = f"{'0.0.0.0' if _settings.is_production else '127.0.0.1'}:{_settings.port}"  # noqa: S104
+_address = _settings.listen_address
+bind = f"[{_address}]:{_settings.port}" if ":" in _address else f"{_address}:{_settings.port}"
 workers = _settings.web_concurrency
 worker_class = "gthread"
 threads = 8

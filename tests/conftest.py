@@ -268,6 +268,14 @@ def change_settings(app: Flask) -> Callable[..., None]:
     return change
 
 
+@pytest.fixture
+def open_access(app: Flask) -> Iterator[None]:
+    """The running service lets people in who try it out, as ``run.py`` starts it."""
+    app.extensions["crm_open_access"] = True
+    yield
+    app.extensions["crm_open_access"] = False
+
+
 def _make_app(settings: Settings) -> Flask:
     app = create_app(settings)
     app.test_client_class = _Client

@@ -136,6 +136,35 @@ MALFORMED = [
     ("RATE_LIMIT", "10"),
     ("RATE_LIMIT_SIGN_IN", "ten per minute"),
     ("TRUSTED_PROXIES", "all"),
+    ("OPEN_ACCESS", "perhaps"),
+    ("BIND", "127.0.0.1:4012"),
+    ("BIND", "[127.0.0.1]"),
+    ("BIND", "[::1]:4012"),
+    ("BIND", "crm.example.com"),
+    ("BIND", "127.0.0.1,::1"),
+    ("BIND", "127.1"),
+    ("BIND", "::1%lo"),
+    ("BIND", "*"),
+    ("CORS_ORIGINS", "*"),
+    ("CORS_ORIGINS", "null"),
+    ("CORS_ORIGINS", "https://*.example.com"),
+    ("CORS_ORIGINS", "https://app.example.com/"),
+    ("CORS_ORIGINS", "https://app.example.com/path"),
+    ("CORS_ORIGINS", "https://app.example.com?a=1"),
+    ("CORS_ORIGINS", "https://ada@app.example.com"),
+    ("CORS_ORIGINS", "https://app.example.com:443"),
+    ("CORS_ORIGINS", "http://app.example.com:80"),
+    ("CORS_ORIGINS", "https://app.example.com:"),
+    ("CORS_ORIGINS", "https://app.example.com:99999999"),
+    ("CORS_ORIGINS", "https://App.example.com"),
+    ("CORS_ORIGINS", "https://app..example.com"),
+    ("CORS_ORIGINS", "app.example.com"),
+    ("CORS_ORIGINS", "file://"),
+    ("CORS_ORIGINS", "https://a.example.com,,https://b.example.com"),
+    ("CORS_ORIGINS", "https://a.example.com https://b.example.com"),
+    ("DATABASE_URL", "mysql+psycopg2://crm@db/crm"),
+    ("DATABASE_URL", "postgresql+://crm@db/crm"),
+    ("DATABASE_URL", "postgresql+psycopg2:/crm"),
     ("LOG_LEVEL", "verbose"),
     ("DEV_TOKENS", "maybe"),
 ]
@@ -160,6 +189,78 @@ def test_a_database_address_reaches_sqlalchemy_with_its_driver(project, address)
     assert settings.sqlalchemy_url == "postgresql+psycopg2" + address[address.index("://") :]
 
 
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg", "asyncpg", "pg8000", "psycopg_async"])
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql"])
+def test_the_driver_in_a_database_address_is_ignored(project, scheme, driver):
+    rest = "://crm:p%40s%2Fs%3Aw+d%25@db:5433/crm?host=/var/run/postgresql&sslmode=prefer"
+
+    settings = project(environ={"DATABASE_URL": f"{scheme}+{driver}{rest}"})
+
+    assert settings.database_url == scheme + rest
+    assert settings.sqlalchemy_url == "postgresql+psycopg2" + rest
+
+
+@pytest.mark.parametrize(
+    ("given", "expected", "here", "is_loopback"),
+    [
+        ("", "127.0.0.1", "http://localhost:4012", True),
+        ("127.0.0.1", "127.0.0.1", "http://localhost:4012", True),
+        ("localhost", "127.0.0.1", "http://localhost:4012", True),
+        ("127.0.0.5", "127.0.0.5", "http://127.0.0.5:4012", True),
+        ("::1", "::1", "http://localhost:4012", True),
+        ("[::1]", "::1", "http://localhost:4012", True),
+        ("0:0:0:0:0:0:0:1", "::1", "http://localhost:4012", True),
+        ("0.0.0.0", "0.0.0.0", "http://localhost:4012", False),  # noqa: S104
+        ("::", "::", "http://localhost:4012", False),
+        ("192.168.1.5", "192.168.1.5", "http://192.168.1.5:4012", False),
+        ("fd00::5", "fd00::5", "http://[fd00::5]:4012", False),
+    ],
+)
+def test_the_service_listens_on_the_address_that_is_given(
+    project, given, expected, here, is_loopback
+):
+    settings = project(environ={"BIND": given})
+
+    assert settings.listen_address == expected
+    assert settings.listens_to_this_machine_only is is_loopback
+    assert settings.local_url == here
+    assert settings.redirect_uri("notion").startswith(here)
+
+
+def test_production_listens_on_all_interfaces_unless_told_otherwise(project):
+    addresses = [
+        project(environ=GOOD | changes).listen_address for changes in ({}, {"BIND": "10.0.0.5"})
+    ]
+
+    assert addresses == ["0.0.0.0", "10.0.0.5"]  # noqa: S104
+
+
+def test_front_ends_are_named_with_commas_and_blanks_between_them(project):
+    given = "https://app.example.com, http://localhost:3000,http://[::1]:8080"
+
+    assert project(environ={"CORS_ORIGINS": given}).front_ends == (
+        *("https://app.example.com", "http://localhost:3000", "http://[::1]:8080"),
+    )
+    assert project().front_ends == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "lack"),
+    [
+        ({}, None),
+        ({"OPEN_ACCESS": "1"}, None),
+        ({"BIND": "::1"}, None),
+        ({"OPEN_ACCESS": "0"}, "OPEN_ACCESS is 0"),
+        ({"BIND": "::"}, "BIND lets other machines in"),
+        ({"PUBLIC_URL": "http://localhost:4012"}, "PUBLIC_URL is set"),
+        ({"TRUSTED_PROXIES": "1"}, "TRUSTED_PROXIES is set"),
+        (GOOD, "FLASK_ENV is production"),
+    ],
+)
+def test_settings_that_let_others_reach_the_service_end_open_access(project, changes, lack):
+    assert project(environ=changes).lack_of_open_access == lack
+
+
 def test_a_file_that_cannot_be_read_is_one_line_that_names_it(tmp_path):
     (tmp_path / ".env.local").write_bytes(b"SECRET_KEY=\xff\xfe")
 
@@ -177,6 +278,7 @@ UNSAFE = [
     ({"DATABASE_URL": ""}, "DATABASE_URL"),
     ({"WEB_CONCURRENCY": "2"}, "REDIS_URL"),
     ({"DEV_TOKENS": "1"}, "DEV_TOKENS"),
+    ({"OPEN_ACCESS": "1"}, "OPEN_ACCESS"),
     (OAUTH | {"ENCRYPTION_KEYS": ""}, "ENCRYPTION_KEYS"),
     ({"PUBLIC_URL": "http://crm.example.com"}, "PUBLIC_URL"),
 ]

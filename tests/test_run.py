@@ -536,6 +536,92 @@ def test_an_embedded_postgres_that_dies_stops_everything_too(checkout, service):
     assert "crm: The embedded Postgres is gone, so everything stops" in ended.stderr
 
 
+def test_people_at_this_machine_try_everything_out_and_the_start_says_so(checkout, service):
+    url = service.url
+
+    written = requests.post(f"{url}/contacts", json={"email": "try@example.com"}, timeout=LONGEST)
+    answers = {
+        path: requests.get(url + path, timeout=LONGEST).status_code
+        for path in ("/contacts", "/api/v1/scan/list", "/integrations", "/get-token/admin", "/me")
+    }
+
+    assert written.status_code in (201, 202)
+    assert answers.pop("/me") == 401
+    assert set(answers.values()) == {200}
+    [line] = [each for each in read(service.output, "stdout").splitlines() if "OPEN_ACCESS" in each]
+    assert "open" in line
+
+
+def test_the_sandbox_and_an_open_service_listen_to_this_machine_alone(service):
+    addresses = {
+        each.laddr.ip
+        for word in ("crm.sandbox", "gunicorn")
+        for each in service.part(word).net_connections(kind="inet")
+        if each.status == psutil.CONN_LISTEN
+    }
+
+    assert addresses == {"127.0.0.1"}
+
+
+def test_without_open_access_nobody_is_let_in_and_what_it_gave_has_ended(checkout):
+    before = checkout.service()
+    tokens = [
+        before.sign_in(DEMO_EMAIL, DEMO_PASSWORD),
+        requests.get(f"{before.url}/get-token/user", timeout=LONGEST).json()["token"],
+    ]
+    service = checkout.service(OPEN_ACCESS="0", BIND="::1")
+    url = f"http://[::1]:{checkout.port}"
+
+    answers = [
+        requests.get(url + path, timeout=LONGEST) for path in ("/contacts", "/get-token/user")
+    ]
+    demo = {"email": DEMO_EMAIL, "password": DEMO_PASSWORD}
+    answers.append(requests.post(f"{url}/login", json=demo, timeout=LONGEST))
+    for token in tokens:
+        headers = {"Authorization": f"Bearer {token}"}
+        answers.append(requests.get(f"{url}/me", headers=headers, timeout=LONGEST))
+
+    assert [each.status_code for each in answers] == [401, 404, 401, 401, 401]
+    output = read(service.output, "stdout")
+    assert DEMO_EMAIL not in output
+    assert "OPEN_ACCESS" not in output
+    assert not is_taken(checkout.port)  # Of 127.0.0.1: it listens where BIND says, and only there.
+
+
+@pytest.mark.parametrize(
+    ("changes", "lack"),
+    [
+        ({"DATABASE_URL": "postgresql://127.0.0.1/crm"}, "DATABASE_URL is set"),
+        ({"HUBSPOT_PRIVATE_APP_TOKEN": "pat-x"}, "the sandbox gives way to HubSpot"),
+        ({"PUBLIC_URL": "https://crm.example.com"}, "PUBLIC_URL is set"),
+        ({"TRUSTED_PROXIES": "1"}, "TRUSTED_PROXIES is set"),
+        ({"BIND": "0.0.0.0"}, "BIND lets other machines in"),  # noqa: S104
+    ],
+)
+def test_open_access_that_is_asked_for_where_it_cannot_be_is_one_line(checkout, changes, lack):
+    assert refusal(checkout, OPEN_ACCESS="1", **changes) == (
+        f"crm: OPEN_ACCESS is 1, but {lack}; remove one of the two"
+    )
+
+
+def test_an_address_that_this_machine_does_not_have_is_one_line(checkout):
+    # Kept for documentation: nobody has it.
+    line = refusal(checkout, BIND="192.0.2.1")
+
+    assert line.startswith("crm: The service cannot listen on 192.0.2.1, port ")
+
+
+@pytest.mark.parametrize("address", ["::1", "127.0.0.7"])
+def test_a_port_in_use_on_the_address_of_bind_is_one_line(checkout, address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as other:
+        port = str(other.getsockname()[1])
+
+        assert refusal(checkout, PORT=port, BIND=address) == (
+            f"crm: Port {port} is in use; stop what uses it, or set PORT to another one"
+        )
+
+
 def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(checkout):
     service = checkout.service(**ELSEWHERE)
     [app] = requests.get(f"{service.hubspot}/_sandbox/apps", timeout=LONGEST).json()["results"]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from crm import open_access
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import (
     Guard,
@@ -61,7 +62,9 @@ def register(given: dict[str, Any]) -> dict[str, Any]:
 @bp.alt_response(401, "UNAUTHORIZED")
 def login(given: dict[str, str]) -> dict[str, Any]:
     """Sign in."""
-    tokens = sign_ins.login(email=given["email"], password=given["password"])
+    tokens = sign_ins.login(
+        email=given["email"], password=given["password"], with_demo=open_access.is_granted()
+    )
     return {"message": "User authenticated successfully", "data": tokens}
 
 

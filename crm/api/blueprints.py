@@ -12,8 +12,8 @@ from crm.api.schemas.inputs import StrictParser
 
 _SECURITY: Mapping[Guard | None, list[dict[str, list[str]]]] = {
     Guard.PERSON: [{"token": []}],
-    Guard.MEMBER: [{"token": []}, {"key": []}],
-    Guard.ADMIN: [{"token": []}, {"key": []}],
+    Guard.MEMBER: [{"token": []}, {"key": []}, {"key_as_bearer": []}],
+    Guard.ADMIN: [{"token": []}, {"key": []}, {"key_as_bearer": []}],
     Guard.REFRESH: [{"refresh": []}],
     Guard.OPERATOR: [{"operator": []}],
     Guard.HUBSPOT: [{"signature": []}],
@@ -39,6 +39,11 @@ SECURITY_SCHEMES = {
         "name": "X-API-Key",
         "description": "An organization's API key.",
     },
+    "key_as_bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The same key, for clients that send nothing but Bearer.",
+    },
     "operator": {
         "type": "http",
         "scheme": "bearer",
@@ -54,9 +59,18 @@ SECURITY_SCHEMES = {
 
 
 class APIBlueprint(Blueprint):  # type: ignore[misc] # flask-smorest has no types
-    """A blueprint for the API."""
+    """A blueprint for the API.
+
+    Args:
+        in_open_access: whether its routes may be tried out without a credential, where
+            ``crm.open_access`` lets somebody in.
+    """
 
     ARGUMENTS_PARSER = StrictParser()
+
+    def __init__(self, *args: Any, in_open_access: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.in_open_access = in_open_access
 
     def add_url_rule(
         self,

@@ -12,7 +12,13 @@ from crm.services import contacts
 from crm.services.contacts import FILTERS
 from crm.services.listing import ListQuery
 
-bp = APIBlueprint("contacts", __name__, url_prefix="/contacts", description="Contacts")
+bp = APIBlueprint(
+    "contacts",
+    __name__,
+    url_prefix="/contacts",
+    description="Contacts",
+    in_open_access=True,
+)
 
 
 @bp.get("")

@@ -13,10 +13,13 @@ from flask import current_app, g, request
 from flask_jwt_extended import decode_token
 from flask_jwt_extended.exceptions import JWTExtendedException
 from jwt import PyJWTError
+from structlog.contextvars import bind_contextvars
 
+from crm import open_access
 from crm.api.schemas.inputs import body_of
-from crm.errors import ForbiddenError, TokenError
-from crm.services.callers import Caller, find_key_holder, find_signed_in
+from crm.errors import ForbiddenError, MissingTokenError, TokenError
+from crm.services.api_keys import is_key
+from crm.services.callers import Caller, find_key_holder, find_open_caller, find_signed_in
 from crm.services.webhooks import check_signature
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -96,17 +99,26 @@ def identify() -> None:
     g.is_signed = False
     if request.endpoint is None:
         return  # Flask is about to answer 404 or 405.
-    if guard_of(current_app.view_functions[request.endpoint]) is Guard.HUBSPOT:
+    guard = guard_of(current_app.view_functions[request.endpoint])
+    if guard is Guard.HUBSPOT:
         g.signature_error = _find_signature_error()
         g.is_signed = g.signature_error is None
+    elif guard is not Guard.OPERATOR:  # Whose token is none of ours.
+        _read_credential(request.headers.get("X-API-Key"), request.headers.get("Authorization"))
+
+
+def _read_credential(key: str | None, authorization: str | None) -> None:
+    """Find who shows a key or a token; nobody, who shows both: it is not ours to choose."""
+    if key is not None and authorization is not None:
         return
-    key = request.headers.get("X-API-Key")
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if key:
-        g.caller = find_key_holder(key)
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer":
+        token = ""
+    if key or is_key(token):
+        g.caller = find_key_holder(key or token)
         if g.caller:
             g.limit_key = f"key {g.caller.key_id}"
-    elif token and scheme.lower() == "bearer":
+    elif token:
         g.claims = _claims(token)
         if g.claims:
             g.limit_key = f"user {g.claims.user_id}"
@@ -116,7 +128,8 @@ def authorize() -> None:
     """Let the request pass, or refuse it, by the guard of its route.
 
     Raises:
-        TokenError: no credentials or signature, or none that count here.
+        MissingTokenError: no credentials.
+        TokenError: none that count here, or no good signature.
         ForbiddenError: a key where a person is needed, or a route that names no guard.
     """
     if request.endpoint is None:
@@ -134,14 +147,32 @@ def authorize() -> None:
             raise g.signature_error
         return
     if g.caller is None:
-        g.caller = _signed_in("refresh" if guard is Guard.REFRESH else "access")
+        g.caller = _find_open_caller() or _signed_in(
+            "refresh" if guard is Guard.REFRESH else "access"
+        )
     _check_role(guard, g.caller)
+
+
+def _shows_nothing() -> bool:
+    return not {"HTTP_AUTHORIZATION", "HTTP_X_API_KEY"} & request.environ.keys()
+
+
+def _find_open_caller() -> Caller | None:
+    """Somebody who tries the service out, on a route that may be tried so."""
+    blueprint = current_app.blueprints.get(request.blueprint or "")
+    is_open = getattr(blueprint, "in_open_access", False) and _shows_nothing()
+    if not is_open or not open_access.is_granted():
+        return None
+    bind_contextvars(caller="open access")
+    return find_open_caller()
 
 
 def _check_operator() -> None:
     settings = current_app.extensions["crm_settings"]
     if not settings.metrics_token and not settings.is_production:
         return
+    if _shows_nothing():
+        raise MissingTokenError
     scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
     is_right = compare_digest(shown.encode(), settings.metrics_token.encode())
     if scheme.lower() != "bearer" or not shown or not is_right:
@@ -168,6 +199,8 @@ def _find_signature_error() -> TokenError | None:
 
 
 def _signed_in(token_type: str) -> Caller:
+    if _shows_nothing():
+        raise MissingTokenError
     if g.claims is None or g.claims.token_type != token_type:
         raise TokenError
     caller = find_signed_in(g.claims.user_id, g.claims.sign_in_id)

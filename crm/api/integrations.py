@@ -31,6 +31,7 @@ bp = APIBlueprint(
     static_folder="static",
     template_folder="templates",
     description="What people connect by OAuth",
+    in_open_access=True,
 )
 
 _LONGEST_SECRET = 4096
@@ -66,8 +67,12 @@ def list_integrations() -> dict[str, list[Integration]]:
 @bp.alt_response(503, "SERVICE_UNAVAILABLE")
 def authorize(given: dict[str, bool], provider: str) -> Begun:
     """Begin to connect: where to send the person, in the browser that gets this answer's cookie."""
+    caller = current_caller()
     begun = integrations.begin(
-        current_caller(), current_sign_in(), provider, stay_connected=given["stay_connected"]
+        caller,
+        None if caller.is_open_access else current_sign_in(),
+        provider,
+        stay_connected=given["stay_connected"],
     )
 
     @after_this_request

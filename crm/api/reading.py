@@ -22,6 +22,7 @@ def reading_blueprint(object_type: ObjectType) -> APIBlueprint:
         __name__,
         url_prefix=f"/{object_type.name}",
         description=f"Reading {_words(object_type.name)}",
+        in_open_access=True,
     )
     add_reading(bp, object_type)
     return bp

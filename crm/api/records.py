@@ -43,6 +43,7 @@ def record_blueprint(object_type: ObjectType) -> APIBlueprint:
         __name__,
         url_prefix=f"/{name}",
         description=f"{name.replace('_', ' ').capitalize()}, written",
+        in_open_access=True,
     )
     written, results = written_schema(object_type), results_schema(object_type)
 

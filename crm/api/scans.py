@@ -42,7 +42,13 @@ class _Blueprint(APIBlueprint):
     ARGUMENTS_PARSER = ScanParser()
 
 
-bp = _Blueprint("scans", __name__, url_prefix="/api/v1", description="Deal extraction")
+bp = _Blueprint(
+    "scans",
+    __name__,
+    url_prefix="/api/v1",
+    description="Deal extraction",
+    in_open_access=True,
+)
 
 
 @bp.post("/scan/start")

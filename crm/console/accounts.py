@@ -8,6 +8,7 @@ from flask_limiter.util import get_remote_address
 from flask_wtf import FlaskForm
 from werkzeug.exceptions import HTTPException
 
+from crm import open_access
 from crm.console.forms import email_address, line, password
 from crm.console.guards import Guard, begin_session, end_session, find_person, guarded
 from crm.errors import CredentialsError, ForbiddenError, UserExistsError
@@ -107,7 +108,10 @@ def sign_out() -> ResponseReturnValue:
 
 def _begin(form: FlaskForm) -> None:
     email = form.email.data
-    begin_session(sign_ins.sign_in_browser(email=email, password=form.password.data), email)
+    signed_in = sign_ins.sign_in_browser(
+        email=email, password=form.password.data, with_demo=open_access.is_granted()
+    )
+    begin_session(signed_in, email)
 
 
 def _is_open() -> bool:

@@ -34,6 +34,10 @@ ROLES = ("user", "admin")
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
 
 NO_PASSWORD = "none"  # noqa: S105 - what stands in place of the hash where nobody signs in
+BY_OPEN_ACCESS = "none, by open access"
+"""The same, of those whose tokens count only while open access is on."""
+
+_IS_A_PERSON = User.password_hash.not_in((NO_PASSWORD, BY_OPEN_ACCESS))
 
 _hasher = PasswordHasher()
 
@@ -126,18 +130,24 @@ def add_user(organization_id: int, *, email: str, password: str, role: str) -> N
         )
 
 
-def find_token_user_id(*, role: str, organization: str) -> int:
+def find_token_user_id(*, role: str, organization: str, by_open_access: bool = False) -> int:
     """The user of an organization to whom tokens of a role are given without a password.
+
+    Args:
+        role: of the user.
+        organization: its name.
+        by_open_access: another user, whose tokens end with open access.
 
     Raises:
         NotFoundError: there is no such organization.
     """
     organization_id, _ = _organization(organization)
+    kind = "open access tokens" if by_open_access else "tokens"
     # No address and no hash, so that nobody can register or sign in as them.
     values = {
         "organization_id": organization_id,
-        "email": f"tokens of organization {organization_id}: {role}",
-        "password_hash": NO_PASSWORD,
+        "email": f"{kind} of organization {organization_id}: {role}",
+        "password_hash": BY_OPEN_ACCESS if by_open_access else NO_PASSWORD,
         "role": role,
     }
     new = insert(User).values(**values)
@@ -175,7 +185,7 @@ def list_members(organization_id: int) -> list[Member]:
     last = select(func.max(SignIn.refreshed_at)).where(SignIn.user_id == User.id).scalar_subquery()
     statement = (
         select(User.id, User.email, User.role, User.created_at, last)
-        .where(User.organization_id == organization_id, User.password_hash != NO_PASSWORD)
+        .where(User.organization_id == organization_id, _IS_A_PERSON)
         .order_by(User.email)
     )
     return [Member(*row) for row in db.session.execute(statement)]
@@ -191,9 +201,7 @@ def change_role(organization_id: int, user_id: int, role: str) -> str:
     """
     if role not in ROLES:
         raise InvalidInputError(errors={"role": f"Must be one of: {', '.join(ROLES)}."})
-    people = select(User).where(
-        User.organization_id == organization_id, User.password_hash != NO_PASSWORD
-    )
+    people = select(User).where(User.organization_id == organization_id, _IS_A_PERSON)
     with transaction() as session:
         # All of them are locked: two admins who demote each other must not both succeed.
         found = {each.id: each for each in session.scalars(people.with_for_update())}

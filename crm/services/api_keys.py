@@ -80,6 +80,11 @@ def revoke_key(prefix: str, organization_id: int | None = None) -> None:
             raise NotFoundError(f"No key in force begins with {prefix[:_SHOWN]}")
 
 
+def is_key(token: str) -> bool:
+    """Whether a Bearer token is a key, and none of those that a sign-in gives."""
+    return token.startswith(_PREFIX)
+
+
 def digest_of(key: str) -> bytes:
     """What is stored of a key; it is 256 random bits, so a fast digest cannot be guessed back."""
     return hashlib.sha256(key.encode()).digest()

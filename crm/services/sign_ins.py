@@ -12,6 +12,7 @@ from crm.errors import CredentialsError, TokenError
 from crm.extensions import db, transaction
 from crm.models import SignIn, User
 from crm.services.accounts import find_token_user_id, is_password_hashed_as
+from crm.services.demo import is_demo
 
 log = structlog.get_logger(__name__)
 
@@ -39,38 +40,44 @@ class SignedIn:
     id: UUID
 
 
-def login(*, email: str, password: str) -> Tokens:
+def login(*, email: str, password: str, with_demo: bool = False) -> Tokens:
     """Begin a sign-in.
+
+    Args:
+        email: in small letters.
+        password: as typed.
+        with_demo: whether the demo account, whose password everybody knows, may sign in too.
 
     Raises:
         CredentialsError: the e-mail is unknown or the password wrong; both take the same time.
     """
-    return _begin(_check_password(email, password), REFRESH_LIFE)
+    return _begin(_check_password(email, password, with_demo=with_demo), REFRESH_LIFE)
 
 
-def sign_in_browser(*, email: str, password: str) -> SignedIn:
+def sign_in_browser(*, email: str, password: str, with_demo: bool = False) -> SignedIn:
     """Begin a sign-in of the console, which lasts for ``BROWSER_LIFE`` or until it is ended.
 
     Raises:
-        CredentialsError: as ``login``.
+        CredentialsError: as ``login``, whose arguments these are.
     """
-    user_id = _check_password(email, password)
+    user_id = _check_password(email, password, with_demo=with_demo)
     sign_in_id, _ = _open(user_id, BROWSER_LIFE)
     return SignedIn(user_id, sign_in_id)
 
 
-def create_token(*, role: str, organization: str) -> str:
+def create_token(*, role: str, organization: str, by_open_access: bool = False) -> str:
     """An access token without a password, for trying things out; it lasts an hour.
 
     It is that of a user whom the organization has for this alone: nobody signs in as them, and
-    they have no contact of their own.
+    they have no contact of their own. One that open access gives ends with that.
 
     Raises:
         NotFoundError: there is no such organization.
     """
-    return _begin(
-        find_token_user_id(role=role, organization=organization), ACCESS_LIFE
-    ).access_token
+    user_id = find_token_user_id(
+        role=role, organization=organization, by_open_access=by_open_access
+    )
+    return _begin(user_id, ACCESS_LIFE).access_token
 
 
 def refresh(*, sign_in_id: UUID, refresh_id: UUID) -> Tokens:
@@ -115,14 +122,15 @@ def forget_ended() -> None:
         session.execute(delete(SignIn).where(SignIn.expires_at < func.now()))
 
 
-def _check_password(email: str, password: str) -> int:
+def _check_password(email: str, password: str, *, with_demo: bool) -> int:
     """The user whose password this is."""
     user = db.session.execute(
         select(User.id, User.password_hash).where(User.email == email)
     ).one_or_none()
     # Checking takes its time on purpose; no transaction waits for it.
     db.session.rollback()
-    if not is_password_hashed_as(user.password_hash if user else None, password) or user is None:
+    is_right = is_password_hashed_as(user.password_hash if user else None, password)
+    if user is None or not is_right or (is_demo(email, password) and not with_demo):
         raise CredentialsError
     return int(user.id)
 

@@ -219,12 +219,15 @@ def count_rows(table: str) -> int:
 
 
 @contextmanager
-def serving(settings: Settings, folder: Path, **changes: str) -> Iterator[tuple[str, psutil.Popen]]:
+def serving(
+    settings: Settings, folder: Path, application: str = "crm:create_app()", **changes: str
+) -> Iterator[tuple[str, psutil.Popen]]:
     """The service as gunicorn serves it: its address, and gunicorn's own process.
 
     Args:
         settings: of the database.
         folder: for what it writes.
+        application: what gunicorn serves.
         changes: of its environment.
     """
     port = free_port()
@@ -240,7 +243,7 @@ def serving(settings: Settings, folder: Path, **changes: str) -> Iterator[tuple[
         "TMPDIR": str(folder),
         **changes,
     }
-    command = ["-m", "gunicorn", "--config", "python:crm.gunicorn", "crm:create_app()"]
+    command = ["-m", "gunicorn", "--config", "python:crm.gunicorn", application]
     process = psutil.Popen([sys.executable, *command], env=environment)
     url = f"http://127.0.0.1:{port}"
     processes = int(environment["WEB_CONCURRENCY"])

@@ -61,6 +61,60 @@ def test_a_wrong_key_beside_a_good_token_is_refused(client, make_user):
     assert answer.status_code == 401
 
 
+def test_a_key_may_come_as_bearer_too(client, make_key, make_contact):
+    make_contact("ada@example.com")
+    key = make_key()["X-API-Key"]
+
+    answers = [
+        client.get("/contacts", headers={"Authorization": f"{scheme} {key}"})
+        for scheme in ("Bearer", "bearer")
+    ]
+
+    assert [emails_in(each) for each in answers] == [["ada@example.com"]] * 2
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Basic {}", "{}", "Bearer  {}", "Bearer {0}, {0}", "Bearer {}x", "Bearer crm_"],
+)
+def test_a_key_as_bearer_is_refused_when_it_is_not_the_whole_of_it(client, make_key, header):
+    shown = header.format(make_key()["X-API-Key"])
+
+    answer = client.get("/contacts", headers={"Authorization": shown})
+
+    assert (answer.status_code, answer.json["error_code"]) == (401, "INVALID_TOKEN")
+
+
+def test_a_revoked_key_is_refused_as_bearer(client, make_key):
+    key = make_key()["X-API-Key"]
+    api_keys.revoke_key(key)
+
+    answer = client.get("/contacts", headers={"Authorization": f"Bearer {key}"})
+
+    assert (answer.status_code, answer.json["error_code"]) == (401, "INVALID_TOKEN")
+
+
+def test_a_key_as_bearer_cannot_do_what_takes_a_person(client, make_key):
+    headers = {"Authorization": f"Bearer {make_key()['X-API-Key']}"}
+
+    assert client.get("/me", headers=headers).status_code == 403
+
+
+def test_whoever_shows_two_credentials_is_refused_whichever_they_are(client, make_key, make_user):
+    token = make_user(role="admin").headers["Authorization"]
+    key = make_key()["X-API-Key"]
+
+    answers = [
+        client.get("/contacts", headers={"X-API-Key": one, "Authorization": other})
+        for one in (key, "wrong", "")
+        for other in (token, f"Bearer {key}", "Bearer wrong", "Basic YTpi", "")
+    ]
+
+    assert {(each.status_code, each.json["error_code"]) for each in answers} == {
+        (401, "INVALID_TOKEN")
+    }
+
+
 def test_the_key_itself_is_not_stored(make_key):
     key = make_key()["X-API-Key"]
 

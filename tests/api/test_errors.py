@@ -25,7 +25,8 @@ KEYS = [
 ERRORS = [
     ("POST", "/login", {"json": {}}, 400, "VALIDATION_ERROR", "Validation error"),
     ("POST", "/login", {"data": "{"}, 400, "VALIDATION_ERROR", "Validation error"),
-    ("GET", "/contacts", {}, 401, "INVALID_TOKEN", "Invalid token"),
+    ("GET", "/contacts", {}, 401, "MISSING_TOKEN", "Invalid token"),
+    ("GET", "/contacts", {"headers": {"X-API-Key": "x"}}, 401, "INVALID_TOKEN", "Invalid token"),
     (
         "POST",
         "/login",

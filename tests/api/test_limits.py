@@ -105,6 +105,17 @@ def test_two_keys_of_one_organization_have_limits_of_their_own(make_app, make_ke
     assert statuses == [200, 200, 200, 429, 200]
 
 
+def test_a_key_has_one_limit_whichever_way_it_is_shown(make_app, make_key):
+    one, other = make_key(), make_key()
+    as_bearer = {"Authorization": f"Bearer {one['X-API-Key']}"}
+    client = make_app(RATE_LIMIT="3 per 1 minute").test_client()
+
+    shown = [one, as_bearer, as_bearer, as_bearer, one, other]
+    statuses = [client.get("/contacts", headers=headers).status_code for headers in shown]
+
+    assert statuses == [200, 200, 200, 429, 429, 200]
+
+
 def test_tokens_that_prove_nothing_share_their_addresss_limit(make_app):
     client = make_app(RATE_LIMIT="3 per 1 minute").test_client()
     statuses = [

@@ -51,7 +51,7 @@ def test_the_document_tells_every_route_of_ours(app, document):
 
 def test_every_operation_tells_its_guard(app, document):
     schemes = {Guard.PUBLIC: [], Guard.PERSON: ["token"], Guard.REFRESH: ["refresh"]}
-    schemes[Guard.MEMBER] = schemes[Guard.ADMIN] = ["token", "key"]
+    schemes[Guard.MEMBER] = schemes[Guard.ADMIN] = ["token", "key", "key_as_bearer"]
     schemes[Guard.HUBSPOT], schemes[Guard.OPERATOR] = ["signature"], ["operator"]
 
     for rule in app.url_map.iter_rules():

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from crm.services import demo
 from tests.conftest import PASSWORD
 from tests.console.conftest import on_a_phone
 
@@ -107,3 +108,19 @@ def test_the_page_is_light_or_dark_as_the_machine_is(admin, open_browser, scheme
 
     expect(page.locator("html")).to_have_attribute("data-bs-theme", scheme)
     visitor.check_accessibility()
+
+
+def test_the_demo_account_signs_in_at_a_browser_under_open_access_alone(app, visitor, open_access):
+    demo.open_demo()
+
+    def sign_in():
+        page = visitor.go("/console/sign-in")
+        page.get_by_label("E-mail").fill(demo.DEMO_EMAIL)
+        page.get_by_label("Password").fill(demo.DEMO_PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        return page
+
+    expect(sign_in().get_by_role("heading", name="Overview")).to_be_visible()
+    app.extensions["crm_open_access"] = False
+    # The session has ended with it, and no other begins.
+    expect(sign_in().get_by_role("alert")).to_contain_text("No account has this e-mail")

@@ -220,3 +220,43 @@ def test_a_closed_registration_says_whom_to_ask(make_app):
 
     assert answer.status_code == 403
     assert "Ask an administrator" in answer.text
+
+
+SUBMIT = """([target, method, enctype]) => {
+    const form = document.createElement("form");
+    Object.assign(form, {action: target, method, enctype});
+    const field = Object.assign(document.createElement("input"), {
+        name: '{"email": "ada@example.com", "firstname": "', value: '"}'});
+    form.append(field);
+    document.body.append(form);
+    form.submit();
+}"""
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:9", "http://evil.localhost:9"])
+def test_a_form_on_a_page_of_another_origin_gets_nowhere_by_open_access(
+    browser, address, open_access, origin
+):
+    statuses = {}
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route(
+            f"{origin}/", lambda route: route.fulfill(body="<body/>", content_type="text/html")
+        )
+        for method, enctype, path in (
+            ("post", "text/plain", "/contacts"),
+            ("post", "application/x-www-form-urlencoded", "/integrations/notion/authorize"),
+            ("post", "multipart/form-data", "/api/v1/scan/cancel/x"),
+            ("get", "", "/get-token/admin"),
+        ):
+            page.goto(f"{origin}/")
+            with page.expect_navigation(url=f"{address}/**") as led_to:
+                page.evaluate(SUBMIT, [address + path, method, enctype])
+            statuses[path] = led_to.value.status
+
+    assert statuses == {
+        "/contacts": 401,
+        "/integrations/notion/authorize": 401,
+        "/api/v1/scan/cancel/x": 401,
+        "/get-token/admin": 404,
+    }

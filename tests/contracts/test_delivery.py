@@ -19,7 +19,7 @@ from crm.config import Settings
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 # What only `python run.py` reads; in containers, ports are fixed and parts have hosts of their own.
-SETTINGS_OF_THE_LAUNCHER = {"PORT", "SANDBOX_PORT", "DATA_DIR", "LOG_REQUESTS"}
+SETTINGS_OF_THE_LAUNCHER = {"BIND", "PORT", "SANDBOX_PORT", "DATA_DIR", "LOG_REQUESTS"}
 # Each holds the one before.
 PINS = ("requirements.txt", "requirements-run.txt", "requirements-dev.txt")
 SECRET_NAME = re.compile(

@@ -27,6 +27,9 @@ from crm.services.listing import cursor_of, position_of
 
 log = structlog.get_logger(__name__)
 
+_NOBODY = 0
+"""No user's id: whose the connections are that somebody makes by open access."""
+
 
 @dataclass(frozen=True)
 class Integration:
@@ -97,12 +100,14 @@ def get_integration(caller: Caller, name: str) -> Integration:
     )
 
 
-def begin(caller: Caller, sign_in_id: UUID, name: str, *, stay_connected: bool = False) -> Begun:
+def begin(
+    caller: Caller, sign_in_id: UUID | None, name: str, *, stay_connected: bool = False
+) -> Begun:
     """Begin to connect: where to send the browser, and the secret to leave in a cookie of it.
 
     Args:
         caller: a person.
-        sign_in_id: theirs; once it ends, they cannot finish.
+        sign_in_id: theirs; once it ends, they cannot finish. None by open access.
         name: of the provider.
         stay_connected: mirror the portal in the background; for administrators, and HubSpot only.
 
@@ -281,6 +286,8 @@ def _connections(caller: Caller) -> Connections | None:
 
 
 def _user_of(caller: Caller) -> int:
+    if caller.is_open_access:
+        return _NOBODY
     if caller.user_id is None:
         raise ForbiddenError("An API key cannot do this; sign in as a user")
     return caller.user_id

@@ -22,7 +22,7 @@ from cryptography.fernet import InvalidToken
 from crm.config import Settings
 from crm.errors import CRMError
 from crm.providers.provider import Provider, Tokens
-from crm.services.callers import Caller, find_signed_in
+from crm.services.callers import Caller, find_open_caller, find_signed_in
 from crm.services.credentials import make_vault
 from crm.services.integrations.store import get_store
 
@@ -80,7 +80,7 @@ def ask(
     provider: Provider,
     *,
     user_id: int,
-    sign_in_id: UUID,
+    sign_in_id: UUID | None,
     stay_connected: bool,
 ) -> Begun:
     """Begin: make a state, and say where to go."""
@@ -89,7 +89,7 @@ def ask(
     asked = {
         "provider": provider.name,
         "user_id": user_id,
-        "sign_in_id": str(sign_in_id),
+        "sign_in_id": sign_in_id and str(sign_in_id),
         "stay_connected": stay_connected,
         "verifier": verifier,
         "browser": _digest(browser_secret),
@@ -132,7 +132,7 @@ def conclude(settings: Settings, provider: Provider, returned: Returned) -> Cons
         raise ConsentError("This link belongs to another integration; begin again")
     if not hmac.compare_digest(asked["browser"], _digest(returned.browser_secret)):
         raise ConsentError("This was begun in another browser; begin again in this one")
-    caller = find_signed_in(asked["user_id"], UUID(asked["sign_in_id"]))
+    caller = _find_beginner(asked)
     if caller is None:
         raise ConsentError("Whoever began this has signed out; sign in and begin again")
     if returned.error == _DENIED:
@@ -143,6 +143,13 @@ def conclude(settings: Settings, provider: Provider, returned: Returned) -> Cons
         returned.code, redirect_uri=asked["redirect_uri"], code_verifier=asked["verifier"]
     )
     return Consented(caller, asked["stay_connected"], tokens)
+
+
+def _find_beginner(asked: Mapping[str, Any]) -> Caller | None:
+    """Find who began, if they may still do so."""
+    if asked["sign_in_id"] is None:
+        return find_open_caller()
+    return find_signed_in(asked["user_id"], UUID(asked["sign_in_id"]))
 
 
 def _take(settings: Settings, state: str) -> dict[str, Any] | None:
