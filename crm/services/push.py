@@ -7,6 +7,7 @@ mended by doing it again. No transaction is open while HubSpot is being called.
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from crm.errors import ConfigError
@@ -27,10 +28,13 @@ from crm.services.delivery import (
 )
 from crm.services.outbox import (
     PendingRecord,
+    find_in_circle,
+    find_sendable,
     list_pending_archived,
     list_pending_pairs,
     list_pending_records,
     list_still_pending,
+    note_cleared,
     settle_archived,
     settle_pairs,
     settle_records,
@@ -118,22 +122,70 @@ def _push_archived(
 
 
 def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType) -> Iterator[None]:
-    """Send a batch for each step."""
-    after, mirrored = 0, list_mirrored(portal_id, object_type)
-    while rows := fitting(list_pending_records(portal_id, object_type, after)):
-        after = rows[-1].id
-        known_ids = [row.hs_object_id for row in rows if row.hs_object_id]
-        if known_ids:
-            # HubSpot takes any value. So see first what it has, and let the policies decide.
-            refresh(client, portal_id, object_type, known_ids)
-            rows = list_still_pending([row.id for row in rows])
-        known = [row for row in rows if row.hs_object_id]
-        new = [row for row in rows if not row.hs_object_id]
-        if known:
-            _settle(known, update_records(client, object_type, known), mirrored)
-        if new:
-            _settle(new, upsert_records(client, portal_id, object_type, new), mirrored)
-        yield
+    """Send a batch for each step; what waits for another's e-mail comes after that one."""
+    mirrored = list_mirrored(portal_id, object_type)
+    waiting: set[int] = set()
+    while True:
+        waited, waiting = waiting, set()
+        after = 0
+        while rows := fitting(list_pending_records(portal_id, object_type, after)):
+            after = rows[-1].id
+            waiting |= _push_batch(client, portal_id, object_type, rows, mirrored)
+            yield
+        # As long as that helps: the other one may be somebody else's to send.
+        is_stuck = waiting == waited
+        if not waiting or (is_stuck and not _open_circle(client, portal_id, object_type, waiting)):
+            return
+
+
+def _open_circle(
+    client: HubSpotClient, portal_id: int, object_type: ObjectType, waiting: Collection[int]
+) -> bool:
+    """Have one contact give its e-mail up, where several wait for each other's.
+
+    Returns:
+        Whether one has.
+    """
+    mirrored = list_mirrored(portal_id, object_type)
+    row = find_in_circle(waiting)
+    if row is None:
+        return False
+    if not row.hs_object_id:
+        outcome = upsert_records(client, portal_id, object_type, [row])
+    else:
+        note_cleared(row.id)
+        without = {**row.properties, "email": ""}
+        # As one that changed meanwhile: its own e-mail is still to be sent.
+        row = replace(row, properties=without, unsent=["email"], revision=0)
+        outcome = update_records(client, object_type, [row])
+        outcome.done = {
+            key: replace(record, properties={**record.properties, "email": None})
+            for key, record in outcome.done.items()
+        }
+    _settle([row], outcome, mirrored)
+    return row.key in outcome.done
+
+
+def _push_batch(
+    client: HubSpotClient,
+    portal_id: int,
+    object_type: ObjectType,
+    rows: Sequence[PendingRecord],
+    mirrored: Collection[str],
+) -> set[int]:
+    """Send a batch; returns the rows that were left out, since they wait for another's e-mail."""
+    known_ids = [row.hs_object_id for row in rows if row.hs_object_id]
+    if known_ids:
+        # HubSpot takes any value. So see first what it has, and let the policies decide.
+        refresh(client, portal_id, object_type, known_ids)
+        rows = list_still_pending([row.id for row in rows])
+    known = find_sendable(portal_id, object_type, [row for row in rows if row.hs_object_id])
+    if known.rows:
+        _settle(known.rows, update_records(client, object_type, known.rows), mirrored)
+    new = find_sendable(portal_id, object_type, [row for row in rows if not row.hs_object_id])
+    if new.rows:
+        _settle(new.rows, upsert_records(client, portal_id, object_type, new.rows), mirrored)
+    return {*known.waiting, *new.waiting}
 
 
 def _settle(

@@ -77,12 +77,14 @@ def send_now(
         if not portals.find_push_pause(portal_id):
             _await_others(portal_id, rows, until)
             client = connect_now(portal_id, timeouts)
-            for batch in _batches(outbox.list_still_pending(ids)):
+            sendable = outbox.find_sendable(portal_id, object_type, outbox.list_still_pending(ids))
+            sent.refused |= sendable.refused
+            for batch in _batches(sendable.rows):
                 if time.monotonic() > until:
                     raise HubSpotUnavailableError("HubSpot takes longer than the caller waits")
                 _send(client, portal_id, object_type, batch, sent)
             _send_pairs(client, [each for each in ids if each not in sent.refused], sent)
-            sent.is_complete = True
+            sent.is_complete = not sendable.waiting
     except (HubSpotError, ConfigError) as error:
         log.warning("not sent at once", reason=error.message, rows=len(ids) - len(sent.accepted))
         sent.is_certain = not (isinstance(error, HubSpotError) and may_have_happened(error))
