@@ -74,7 +74,7 @@ def _create(portal_id: int, entry: Entry) -> dict[str, Any]:
         if portals.find_push_pause(portal_id):
             raise HubSpotUnavailableError
         _refuse_taken_email(portal_id, drafted)
-        client = connect_now(portal_id, FOR_ONE)
+        client = connect_now(portal_id, CONTACTS, FOR_ONE)
         created = hubspot_records.create(client, CONTACTS, entry.properties)
         _settle(portal_id, drafted, created)
     except (HubSpotError, ConfigError, SQLAlchemyError) as error:
@@ -201,7 +201,7 @@ def withdraw(portal_id: int, email: str, since: str, properties: Mapping[str, st
     """
     names = list(properties)
     try:
-        client = connect_now(portal_id, FOR_ONE)
+        client = connect_now(portal_id, CONTACTS, FOR_ONE)
         found = hubspot_records.find_by_email(client, email, names)
         if found and not _is_mirrored(portal_id, email) and _is_ours(found, since, properties):
             hubspot_records.archive(client, CONTACTS, [found.id])

@@ -63,9 +63,13 @@ def begin() -> None:
 
 
 def sweep() -> None:
-    """Enqueue a push for every connected portal that has something to send, whatever was lost."""
+    """Enqueue a push for every connected portal that has something to send, whatever was lost.
+
+    Also for one of which it is time to see what is still blocked.
+    """
     connected = set(portals.list_connected_portal_ids())
-    for portal_id in connected.intersection(list_portals_with_unsent()):
+    waiting = {*list_portals_with_unsent(), *portals.list_to_unblock()}
+    for portal_id in connected & waiting:
         with transaction():
             enqueue_push(portal_id)
 
@@ -80,34 +84,49 @@ def push(portal_id: int) -> None:
         return
     try:
         client = portals.connect(portal_id)
-        if not portals.is_set_up(portal_id):
-            portals.set_up(client, portal_id)
-        _push_all(client, portal_id)
+        portals.ensure_set_up(client, portal_id)
+        known = portals.find_blocked(portal_id)
+        blocked = dict(known)
+        _push_all(client, portal_id, blocked)
     except (HubSpotError, ConfigError) as error:
         with transaction():
             enqueue_once(TASK, portal_id, at=portals.note_push_failure(portal_id, error))
     else:
-        portals.note_push_success(portal_id)
+        if blocked.keys() - known.keys():
+            portals.note_blocked(portal_id, blocked)
+        elif not blocked:
+            portals.note_push_success(portal_id)
 
 
-def _push_all(client: HubSpotClient, portal_id: int) -> None:
+def _push_all(client: HubSpotClient, portal_id: int, blocked: dict[str, str]) -> None:
     """Send level by level, or as much as there is time for and the rest in another job.
 
     The clock is looked at only once something was sent: however long the way there takes, each
-    job gets on.
+    job gets on. What is blocked is left out, and what HubSpot does not let us write is added to it.
     """
     until = time.monotonic() + LONGEST_RUN
-    batches = chain(
+    types = OBJECT_TYPES.values()
+    steps = (
         # First what goes: it may hold an e-mail that something else is to have.
-        *(_push_archived(client, portal_id, each) for each in OBJECT_TYPES.values()),
-        *(_push_records(client, portal_id, each) for each in OBJECT_TYPES.values()),
-        *(_push_associations(client, portal_id, each) for each in ASSOCIATIONS.values()),
+        *((each.name, _push_archived(client, portal_id, each)) for each in types),
+        *((each.name, _push_records(client, portal_id, each)) for each in types),
+        *(
+            (each.name, _push_associations(client, portal_id, each))
+            for each in ASSOCIATIONS.values()
+        ),
     )
+    batches = chain.from_iterable(_unless_blocked(blocked, name, step) for name, step in steps)
     for _ in batches:
         if time.monotonic() > until:
             with transaction():
                 enqueue_push(portal_id)
             return
+
+
+def _unless_blocked(blocked: dict[str, str], name: str, steps: Iterator[None]) -> Iterator[None]:
+    if name not in blocked:
+        with portals.noting_blocks(blocked, name):
+            yield from steps
 
 
 def _push_archived(
