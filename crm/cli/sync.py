@@ -10,7 +10,7 @@ import click
 
 from crm.cli.commands import Group
 from crm.cli.rejected import rejected
-from crm.services import runs
+from crm.services import portals, runs
 from crm.services import sync as service
 
 sync = Group("sync", help="The mirror and HubSpot.")
@@ -48,7 +48,7 @@ def reconcile(names: tuple[str, ...]) -> None:
 
 @sync.command("status")
 def show_status() -> None:
-    """Show the latest run of each kind over each object type."""
+    """Show the latest run of each kind over each object type, and what cannot be sent."""
     for run in service.list_status():
         total = "" if run.total is None else f" of {run.total}"
         click.echo(
@@ -57,6 +57,9 @@ def show_status() -> None:
         )
         if run.error:
             click.echo(f"      → {run.error}")
+    for blocked in portals.list_blocked().values():
+        for name, reason in blocked.items():
+            click.echo(f"{'sending':<11}  {name:<10}  blocked\n      → {reason}")
 
 
 def _times(run: Any) -> str:

@@ -75,6 +75,14 @@ def _verdicts(found: Standing) -> Iterator[tuple[object, Verdict]]:
     )
     yield found.pause, Verdict("warning", "Sending to HubSpot pauses", found.pause or "")
     yield (
+        found.blocked,
+        Verdict(
+            "warning",
+            "HubSpot does not let us send everything",
+            " ".join(f"{name}: {reason}" for name, reason in found.blocked.items()),
+        ),
+    )
+    yield (
         found.rejected,
         Verdict(
             "warning",

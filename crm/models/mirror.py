@@ -132,7 +132,9 @@ class Record(Base):
     """Names of the properties that were changed here and not yet accepted there."""
     drafts: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
     """Of each unsent property ``{"at", "over"}``: when it was changed here, and HubSpot's value
-    that it will replace. Without ``over`` that is not known, and so not in conflict."""
+    that it will replace. Without ``over`` that is not known, and so not in conflict. Of a contact
+    that was not sent yet, ``over`` is the e-mail that it had first. With ``cleared``, HubSpot was
+    asked by us to clear it meanwhile."""
     external_id: Mapped[str | None]
     """The caller's own id of a record that has no natural key."""
     state: Mapped[str] = mapped_column(server_default=PENDING)

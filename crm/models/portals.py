@@ -1,6 +1,7 @@
 """Portals: the HubSpot accounts that the mirror belongs to."""
 
-from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from crm.extensions import Base
@@ -18,11 +19,14 @@ class Portal(Base):
     time_zone: Mapped[str] = mapped_column(server_default="UTC")
     """In which the portal's day begins, and with it a new quota."""
     set_up_at: Mapped[timestamp | None]
-    """When its ``crm_uid`` properties were last found or made."""
+    """When it was last seen to be the mirror's, and its ``crm_uid`` properties were looked for."""
     push_failures: Mapped[int] = mapped_column(server_default="0")
     """Attempts in a row that ended in a transient failure."""
     push_retry_at: Mapped[timestamp | None]
     push_error: Mapped[str | None]
+    blocked: Mapped[dict[str, str]] = mapped_column(JSONB, server_default=text("'{}'"))
+    """Object types, and associations such as ``contacts to deals``, that HubSpot does not let us
+    write, with its reasons. Until ``push_retry_at`` they are left alone; all else goes on."""
     seed_digest: Mapped[bytes | None]
     """Of the setting that the tokens below began with; another value begins anew."""
     refresh_token: Mapped[bytes | None]

@@ -60,6 +60,8 @@ class Draft:
     at: datetime | None
     over: str | None
     knows_over: bool
+    is_cleared: bool = False
+    """Whether we had HubSpot clear it, so that another record can have HubSpot's value first."""
 
     @classmethod
     def read(cls, name: str, row: Mapping[str, Any]) -> "Draft":
@@ -71,6 +73,7 @@ class Draft:
             at=parse_time(draft.get("at")),
             over=draft.get("over"),
             knows_over="over" in draft,
+            is_cleared="cleared" in draft,
         )
 
     def is_contested(self, theirs: HubSpotRecord) -> bool:
@@ -78,6 +81,8 @@ class Draft:
         if not self.knows_over or self.name not in theirs.properties:
             return False
         value = theirs.properties[self.name]
+        if self.is_cleared and not value:
+            return False
         return not (_is_same(value, self.over) or _is_same(value, self.value))
 
 

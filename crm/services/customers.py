@@ -73,7 +73,8 @@ def _create(portal_id: int, entry: Entry) -> dict[str, Any]:
     try:
         if portals.find_push_pause(portal_id):
             raise HubSpotUnavailableError
-        client = connect_now(portal_id, FOR_ONE)
+        _refuse_taken_email(portal_id, drafted)
+        client = connect_now(portal_id, CONTACTS, FOR_ONE)
         created = hubspot_records.create(client, CONTACTS, entry.properties)
         _settle(portal_id, drafted, created)
     except (HubSpotError, ConfigError, SQLAlchemyError) as error:
@@ -200,7 +201,7 @@ def withdraw(portal_id: int, email: str, since: str, properties: Mapping[str, st
     """
     names = list(properties)
     try:
-        client = connect_now(portal_id, FOR_ONE)
+        client = connect_now(portal_id, CONTACTS, FOR_ONE)
         found = hubspot_records.find_by_email(client, email, names)
         if found and not _is_mirrored(portal_id, email) and _is_ours(found, since, properties):
             hubspot_records.archive(client, CONTACTS, [found.id])
@@ -235,7 +236,7 @@ def _is_mirrored(portal_id: int, email: str) -> bool:
 def _insert(session: Session, portal_id: int, email: str, entry: Entry) -> Drafted:
     standing = drafting.find_by_keys(session, portal_id, CONTACTS, [email]).get(email)
     if standing:
-        raise in_hubspots_name(_already_exists(standing.hs_object_id))
+        raise in_hubspots_name(outbox.already_exists(standing.hs_object_id))
     return drafting.insert(session, portal_id, CONTACTS, [New(entry.properties, None)])[0]
 
 
@@ -252,8 +253,18 @@ def _change(
         raise not_found(email)
     check_version(row, expected)
     if holder and holder.id != row.id:
-        raise in_hubspots_name(_already_exists(holder.hs_object_id))
+        raise in_hubspots_name(outbox.already_exists(holder.hs_object_id))
     return drafting.update(session, [(row, entry.properties)])[0]
+
+
+def _refuse_taken_email(portal_id: int, drafted: Drafted) -> None:
+    """Keep off HubSpot's record of another contact that is yet to give up the e-mail."""
+    rows = outbox.list_still_pending([drafted.id])
+    sendable = outbox.find_sendable(portal_id, CONTACTS, rows)
+    for refusal in sendable.refused.values():
+        raise refusal
+    if sendable.waiting:
+        raise HubSpotUnavailableError("Another contact is still to give up the e-mail in HubSpot")
 
 
 def _settle(portal_id: int, drafted: Drafted, created: HubSpotRecord) -> None:
@@ -285,13 +296,7 @@ def _with_existing_id(
 ) -> HubSpotConflictError:
     """The same conflict with the id of the contact, which HubSpot does not always tell (seen)."""
     existing_id = error.existing_id or hubspot_records.find_contact_id(client, email)
-    return error if error.existing_id or not existing_id else _already_exists(existing_id)
-
-
-def _already_exists(hs_object_id: str | None) -> HubSpotConflictError:
-    """The refusal of a second contact with an e-mail, in HubSpot's words."""
-    pointer = f". Existing ID: {hs_object_id}" if hs_object_id else ""
-    return HubSpotConflictError(f"Contact already exists{pointer}")
+    return error if error.existing_id or not existing_id else outbox.already_exists(existing_id)
 
 
 def _may_have_created(error: Exception) -> bool:

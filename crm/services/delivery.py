@@ -54,10 +54,35 @@ def upsert_records(
         ConfigError: the portal lacks the property that the records go by.
         HubSpotError: none was written, or it is not known whether.
     """
-    outcome = _by_halves(rows, _key, partial(_upsert, client, object_type))
+    moved = _find_moved(client, portal_id, rows)
+    outcome = _by_halves(moved, _key, partial(_update, client, object_type))
+    keys = {row.key for row in moved}
+    rest = [row for row in rows if row.key not in keys]
+    outcome.add(_by_halves(rest, _key, partial(_upsert, client, object_type)))
     if object_type is CONTACTS:
-        _adopt(client, portal_id, rows, outcome)
+        _adopt(client, portal_id, rest, outcome)
     return outcome
+
+
+def _find_moved(
+    client: HubSpotClient, portal_id: int, rows: Sequence[PendingRecord]
+) -> list[PendingRecord]:
+    """The rows that HubSpot has under an e-mail that they had before, with its ids.
+
+    They were sent, the answer was lost, and then they got another e-mail.
+    """
+    former = {
+        row.replaced_email: row
+        for row in rows
+        if row.replaced_email not in (None, row.properties.get("email"))
+    }
+    found = hubspot_records.find_ids(client, CONTACTS, list(filter(None, former)))
+    known = find_known_ids(portal_id, CONTACTS, found.values()) if found else set()
+    return [
+        replace(former[email], hs_object_id=each)
+        for email, each in found.items()
+        if each not in known
+    ]
 
 
 def archive_records(
@@ -212,6 +237,8 @@ def _by_halves(
 
     So one bad input never holds up the good ones, however HubSpot chooses to say no.
     """
+    if not items:
+        return BatchOutcome()
     try:
         outcome = send(items)
     except (HubSpotRefusedError, HubSpotConflictError, HubSpotNotFoundError) as error:

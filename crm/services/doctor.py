@@ -144,6 +144,7 @@ def _check_answer(
         yield _compare_portals(hub_id, mirrored)
         yield _check_version(settings.hubspot_api_version)
         yield _check_limits(answer.headers)
+        yield from _check_blocked()
         try:
             yield _check_scopes(client)
             for object_type in OBJECT_TYPES.values():
@@ -241,6 +242,14 @@ def _missing(client: HubSpotClient, object_type: ObjectType) -> Iterator[str]:
             yield "tickets" if name == "tickets" else scope
         except (HubSpotNotFoundError, HubSpotRefusedError):
             continue
+
+
+def _check_blocked() -> Iterator[Finding]:
+    """What push found out; what it lacks, the findings after these tell."""
+    blocked = portals.list_blocked().get(portals.get_default_portal_id(), {})
+    for name, reason in blocked.items():
+        advice = "Mend that in HubSpot; what waits is sent by itself within a minute"
+        yield fail(f"sending {name}", f"blocked: {reason}", advice)
 
 
 def _check_crm_uid(client: HubSpotClient, object_type: ObjectType) -> Finding:

@@ -210,8 +210,11 @@ def insert(
     ]
 
 
+# The address that HubSpot has is in use there until it has archived the record.
 _ARCHIVE = text("""
     UPDATE records SET archived_at = now(), state = 'pending', rejection = NULL, unsent = '{}',
+        properties = properties || CASE WHEN object_type = 'contacts' AND drafts -> 'email' ? 'over'
+            THEN jsonb_build_object('email', drafts -> 'email' -> 'over') ELSE '{}' END,
         drafts = '{}', revision = revision + 1, updated_at = now(),
         held_until = CASE WHEN held_until > now() THEN held_until ELSE now() + :hold END
     WHERE id = :id

@@ -197,8 +197,7 @@ def _process(portal_id: int, events: Sequence[_Event]) -> None:
 
 def _read(portal_id: int, news: Sequence[Notice]) -> None:
     client = portals.connect(portal_id)
-    if not portals.is_set_up(portal_id):
-        portals.set_up(client, portal_id)
+    portals.ensure_set_up(client, portal_id)
     reading = _Reading(client, portal_id)
     reading.refresh_records(news)
     reading.refresh_associations(news)

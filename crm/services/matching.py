@@ -2,9 +2,12 @@
 
 A record is known by its id; by the ids that were merged into it; by ``crm_uid`` when it was sent
 from here and the answer was lost; a contact by its e-mail when it waits here to be sent.
+
+A record whose own row waits to get another e-mail, or to be archived, gives its address up: whoever
+waits here with that address is somebody else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -29,6 +32,7 @@ class Row:
     email: str | None
     external_id: str | None
     is_archived: bool
+    is_pending: bool
     hs_modified_at: datetime | None
     unsent: Sequence[str]
     drafts: Mapping[str, Any]
@@ -54,13 +58,19 @@ class Matches:
     """Rows of other records whose e-mail has gone to one of these."""
 
 
+KeepsEmail = Callable[[Row, HubSpotRecord], bool]
+"""Whether a row's own e-mail, which waits to be sent, stays when the record is taken in."""
+
 _ROWS = text("""
-    SELECT id, uuid, hs_object_id, email, external_id, archived_at IS NOT NULL, hs_modified_at,
-        unsent, drafts, CASE WHEN unsent = '{}' THEN '{}'::jsonb ELSE properties END
+    SELECT id, uuid, hs_object_id, email, external_id, archived_at IS NOT NULL, state = 'pending',
+        hs_modified_at, unsent, drafts,
+        CASE WHEN unsent = '{}' THEN '{}'::jsonb ELSE properties END
     FROM records
     WHERE portal_id = :portal_id AND object_type = :object_type AND (
         hs_object_id = ANY(:ids) OR uuid = ANY(:uids)
-        OR email = ANY(:emails) AND archived_at IS NULL)
+        OR email = ANY(:emails) AND archived_at IS NULL
+        OR state = 'pending' AND hs_object_id IS NULL AND archived_at IS NULL
+            AND lower(drafts -> 'email' ->> 'over') = ANY(:emails))
     ORDER BY id
     FOR NO KEY UPDATE
 """)
@@ -72,7 +82,11 @@ _ALIASES = text("""
 
 
 def match(
-    session: Session, portal_id: int, object_type: ObjectType, records: Iterable[HubSpotRecord]
+    session: Session,
+    portal_id: int,
+    object_type: ObjectType,
+    records: Iterable[HubSpotRecord],
+    keeps_email: KeepsEmail,
 ) -> Matches:
     """Find and lock the rows of records; those that are older than what is known are left out.
 
@@ -88,16 +102,17 @@ def match(
         "uids": list(filter(None, map(_uid, newest))),
         "emails": [email for each in newest if (email := _email(object_type, each))],
     }
-    rows = _Rows(Row(*row) for row in session.execute(_ROWS, wanted))
+    found_rows = [Row(*row) for row in session.execute(_ROWS, wanted)]
+    rows = _Rows(object_type, found_rows, keeps_email)
     matches = Matches()
     for record in newest:
         if record.id in gone:
             continue
-        found = rows.take(object_type, record)
-        matches.robbed += found.robbed
+        found = rows.take(record)
         row = found.rows[0] if found.rows else None
         if row and _is_older(record, row):
             continue
+        matches.robbed += found.robbed
         matches.matches.append(Match(record, row, found.rows[1:]))
     folded = {row.id for each in matches.matches for row in each.folded}
     matches.robbed = [row for row in matches.robbed if row.id not in folded]
@@ -121,29 +136,56 @@ class _Found:
 class _Rows:
     """The rows that come into question; each is one record's only."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(
+        self, object_type: ObjectType, rows: Iterable[Row], keeps_email: KeepsEmail
+    ) -> None:
+        self._object_type, self._keeps_email = object_type, keeps_email
         self._rows = list(rows)
         self._by_id = {row.hs_object_id: row for row in self._rows if row.hs_object_id}
-        self._unsent_by_uid = {str(row.uuid): row for row in self._rows if not row.hs_object_id}
+        new = [row for row in self._rows if not row.hs_object_id]
+        self._unsent_by_uid = {str(row.uuid): row for row in new}
+        # Of several, the oldest had the address first.
+        self._by_former_email = {each: row for row in reversed(new) if (each := _former_email(row))}
         self._by_email = {row.email: row for row in self._rows if row.email and not row.is_archived}
         self._taken: set[int] = set()
 
-    def take(self, object_type: ObjectType, record: HubSpotRecord) -> _Found:
+    def take(self, record: HubSpotRecord) -> _Found:
+        rows = self._own_rows(record)
+        email = _email(self._object_type, record)
+        if not rows and (former := self._by_former_email.get(email or "")):
+            rows = self._untaken([former])
+        holder = self._by_email.get(email or "") if self._claims_email(rows, record) else None
+        if holder and not holder.hs_object_id:
+            rows = list({row.id: row for row in (*rows, *self._untaken([holder]))}.values())
+        self._taken |= {row.id for row in rows}
+        is_robbed = holder and holder.id not in {row.id for row in rows}
+        return _Found(rows, [holder] if holder and is_robbed else [])
+
+    def _own_rows(self, record: HubSpotRecord) -> list[Row]:
+        """The rows that are the record's whatever its e-mail."""
         merged = [self._by_id.get(each) for each in merged_ids(record)]
         oldest_first = sorted(filter(None, merged), key=lambda row: row.id)
-        holder = self._by_email.get(_email(object_type, record) or "")
-        candidates = [
-            self._by_id.get(record.id),
-            *oldest_first,
-            self._unsent_by_uid.get(str(_uid(record))),
-            holder if holder and not holder.hs_object_id else None,
-        ]
-        rows = list(
-            {row.id: row for row in candidates if row and row.id not in self._taken}.values()
-        )
-        self._taken |= {row.id for row in rows}
-        is_robbed = holder and holder.id not in {row.id for row in rows} and not record.archived
-        return _Found(rows, [holder] if holder and is_robbed else [])
+        uid_row = self._unsent_by_uid.get(str(_uid(record)))
+        return self._untaken([self._by_id.get(record.id), *oldest_first, uid_row])
+
+    def _untaken(self, candidates: Iterable[Row | None]) -> list[Row]:
+        found = {row.id: row for row in candidates if row and row.id not in self._taken}
+        return list(found.values())
+
+    def _claims_email(self, rows: Sequence[Row], record: HubSpotRecord) -> bool:
+        """Whether the record's row will have the record's e-mail, and no other row may."""
+        if not rows:
+            return True
+        row = rows[0]
+        if row.is_archived and row.is_pending:
+            return False
+        return "email" not in row.unsent or not self._keeps_email(row, record)
+
+
+def _former_email(row: Row) -> str | None:
+    """The address under which HubSpot may have a row that got another one before it was sent."""
+    former = row.drafts.get("email", {}).get("over")
+    return former.lower() if former and not row.is_archived else None
 
 
 def _newest(object_type: ObjectType, records: Iterable[HubSpotRecord]) -> list[HubSpotRecord]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 import structlog
-from sqlalchemy import ColumnElement, Select, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Select, case, func, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from crm.extensions import in_one_transaction, transaction
@@ -17,7 +17,7 @@ from crm.hubspot.answers import BatchOutcome, HubSpotRecord
 from crm.hubspot.associations import Pair
 from crm.hubspot.errors import HubSpotConflictError, HubSpotError
 from crm.models import PENDING, SYNCED, Association, Record
-from crm.objects import AssociationType, ObjectType
+from crm.objects import CONTACTS, AssociationType, ObjectType
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,9 @@ class PendingRecord:
     properties: Mapping[str, str | None]
     unsent: Sequence[str]
     revision: int
+    replaced_email: str | None = None
+    """Of a contact: the e-mail that HubSpot has in place of one that waits to be sent, or the one
+    under which it may have a record whose answer was lost."""
 
     @property
     def key(self) -> str:
@@ -46,6 +49,12 @@ _COLUMNS = (
     Record.properties,
     Record.unsent,
     Record.revision,
+    case(
+        (
+            Record.object_type == CONTACTS.name,
+            func.lower(Record.drafts["email"]["over"].astext),
+        )
+    ),
 )
 # Once for all: to make one takes longer than to ask.
 _FROM, _TO = aliased(Record), aliased(Record)
@@ -141,6 +150,29 @@ def list_pending_pairs_of(row_ids: Collection[int]) -> dict[int, dict[Pair, int]
     return found
 
 
+# A live row gives up the e-mail that its own is to replace, an archived one that which it has. Of
+# several new ones that had the same e-mail first, the oldest may be the one that HubSpot has.
+_WAITS_FOR_EMAIL = text("""
+    WITH waiting AS (
+        SELECT id, email, false AS is_former FROM records WHERE id = ANY(:ids)
+        UNION ALL SELECT id, lower(drafts -> 'email' ->> 'over'), true FROM records
+        WHERE id = ANY(:ids) AND hs_object_id IS NULL
+    ), giving AS (
+        SELECT id, hs_object_id, state, email FROM records
+        WHERE portal_id = :portal_id AND object_type = :object_type AND state = 'pending'
+            AND archived_at IS NOT NULL
+        UNION ALL SELECT id, hs_object_id, state, lower(drafts -> 'email' ->> 'over') FROM records
+        WHERE portal_id = :portal_id AND object_type = :object_type AND archived_at IS NULL
+            AND (state = 'pending' OR state = 'rejected' AND hs_object_id IS NOT NULL)
+            AND lower(drafts -> 'email' ->> 'over') <> email
+    )
+    SELECT DISTINCT ON (waiting.id) waiting.id, hs_object_id, state = 'rejected' AS is_refused
+    FROM waiting JOIN giving ON giving.email = waiting.email AND giving.id <> waiting.id
+        AND (NOT is_former OR hs_object_id IS NOT NULL OR giving.id < waiting.id)
+    ORDER BY waiting.id, is_refused DESC
+""")
+
+
 # An answer that was overtaken by news of the same record tells nothing new.
 _ACCEPTED = text("""
     UPDATE records
@@ -172,7 +204,10 @@ _ACCEPTED = text("""
             AND other.id <> records.id
             AND (other.hs_object_id = answer.hs_object_id OR (
                 other.archived_at IS NULL
-                AND other.email = lower(answer.properties ->> 'email'))))
+                AND other.email = lower(answer.properties ->> 'email')
+                -- A row whose e-mail was changed meanwhile keeps that.
+                AND (records.revision = answer.revision
+                    OR 'email' <> ALL (records.unsent)))))
     RETURNING records.id
 """)
 
@@ -305,6 +340,76 @@ def settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> 
         session.execute(_REFUSED_PAIRS, {"refusals": orjson.dumps(refusals).decode()})
 
     in_one_transaction(settle)
+
+
+@dataclass(frozen=True)
+class Sendable:
+    """Rows, as far as they may be sent now."""
+
+    rows: Sequence[PendingRecord]
+    waiting: Collection[int]
+    """Rows whose e-mail HubSpot has for another contact, the change of which is yet to be sent."""
+    refused: Mapping[int, HubSpotError]
+    """Rows whose e-mail another contact keeps, since HubSpot refused to change that one."""
+
+
+def find_sendable(
+    portal_id: int, object_type: ObjectType, rows: Sequence[PendingRecord]
+) -> Sendable:
+    """Leave out the rows whose e-mail another one is to give up first.
+
+    Else an upsert would change that other one, because HubSpot knows contacts by their e-mails.
+    """
+    if object_type is not CONTACTS or not rows:
+        return Sendable(rows, (), {})
+    keys = {"portal_id": portal_id, "object_type": object_type.name}
+    with transaction() as session:
+        found = session.execute(_WAITS_FOR_EMAIL, {**keys, "ids": [row.id for row in rows]}).all()
+    holders = {each.id: already_exists(each.hs_object_id) for each in found if each.is_refused}
+    kept_out = [row for row in rows if row.id in holders]
+    refusals = BatchOutcome[str, HubSpotRecord](
+        refused={row.key: holders[row.id] for row in kept_out}
+    )
+    refused = settle_records(kept_out, refusals, ()) if kept_out else {}
+    left_out = {each.id for each in found}
+    return Sendable(
+        [row for row in rows if row.id not in left_out], left_out - holders.keys(), refused
+    )
+
+
+def find_in_circle(ids: Collection[int]) -> PendingRecord | None:
+    """One of several contacts each of which waits for the e-mail of the next, and so for itself.
+
+    One that HubSpot has, if there is any.
+    """
+    rows = list_still_pending(ids)
+    by_replaced = {row.replaced_email: row for row in rows if row.replaced_email}
+    for row in sorted(rows, key=lambda each: each.hs_object_id is None):
+        passed: set[int] = set()
+        at: PendingRecord | None = row
+        while at and at.id not in passed:
+            passed.add(at.id)
+            at = by_replaced.get(at.properties.get("email") or "")
+        if at and at.id == row.id:
+            return row
+    return None
+
+
+_CLEARED = text("""
+    UPDATE records SET drafts = jsonb_set(drafts, '{email,cleared}', 'true') WHERE id = :id
+""")
+
+
+def note_cleared(row_id: int) -> None:
+    """Note, before HubSpot is asked to clear a contact's e-mail, that it was not a person."""
+    with transaction() as session:
+        session.execute(_CLEARED, {"id": row_id})
+
+
+def already_exists(hs_object_id: str | None) -> HubSpotConflictError:
+    """The refusal of a second contact with an e-mail, in HubSpot's words."""
+    pointer = f". Existing ID: {hs_object_id}" if hs_object_id else ""
+    return HubSpotConflictError(f"Contact already exists{pointer}")
 
 
 def same_record(hs_object_id: str) -> HubSpotError:

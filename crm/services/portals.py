@@ -1,14 +1,16 @@
 """Portals: which HubSpot account an organization's rows belong to, and how to speak to it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import uniform
+from types import MappingProxyType
 
 import structlog
 from flask import current_app
-from sqlalchemy import column, func, select, table, update
+from sqlalchemy import case, column, func, select, table, update
 
 from crm.config import Settings
 from crm.errors import ConfigError, CRMError
@@ -19,6 +21,7 @@ from crm.hubspot.errors import (
     HubSpotConflictError,
     HubSpotNotFoundError,
     HubSpotRefusedError,
+    HubSpotScopeError,
     HubSpotUnavailableError,
 )
 from crm.hubspot.properties import ensure_unique_property
@@ -42,6 +45,7 @@ OF_DEFAULT_ORGANIZATION = Portal.organization_id == (
 )
 """Of a portal's row: it is the one whose credentials the settings may hold."""
 
+_IN_PAUSE = Portal.push_retry_at > func.now()
 _ZONES = table("pg_timezone_names", column("name"))
 # A job sits through pauses of a second. After longer ones it comes back, and keeps no worker.
 _FOR_A_JOB = Timeouts(patience=35)
@@ -155,9 +159,10 @@ def _budget_of(hub_id: int) -> PortalBudget:
 def set_up(client: HubSpotClient, portal_id: int) -> None:
     """Make sure that the token is this portal's, and that the portal has what push needs.
 
+    Types that it cannot be made ready for are blocked; see ``find_blocked``.
+
     Raises:
-        ConfigError: the token belongs to another portal than the mirror, or the portal cannot be
-            given what push needs.
+        ConfigError: the token belongs to another portal than the mirror.
         HubSpotError: HubSpot cannot be reached or refuses.
     """
     account = get_details(client)
@@ -169,9 +174,11 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
             f"The HubSpot token belongs to portal {hub_id}, but this mirror to portal {known}; "
             "configure a token of that portal, or start with an empty database"
         )
+    blocked: dict[str, str] = {}
     for object_type in OBJECT_TYPES.values():
-        if object_type.id_property == CRM_UID:
-            ensure_crm_uid(client, object_type.name)
+        with noting_blocks(blocked, object_type.name):
+            if object_type.id_property == CRM_UID:
+                ensure_crm_uid(client, object_type.name)
     with transaction() as session:
         session.execute(
             update(Portal)
@@ -179,6 +186,7 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
             .values(
                 hub_id=hub_id,
                 set_up_at=func.now(),
+                blocked={},
                 # Its day and quota begin there; one that Postgres does not know would break them.
                 time_zone=select(func.coalesce(func.max(_ZONES.c.name), Portal.time_zone))
                 .where(_ZONES.c.name == str(account.time_zone))
@@ -186,6 +194,20 @@ def set_up(client: HubSpotClient, portal_id: int) -> None:
             )
         )
     log.info("portal set up", hub_id=hub_id)
+    if blocked:
+        note_blocked(portal_id, blocked)
+
+
+def ensure_set_up(client: HubSpotClient, portal_id: int) -> None:
+    """Set a portal up that was not yet, or of which it is time to see what is still blocked.
+
+    Raises what ``set_up`` does.
+    """
+    is_ready = Portal.set_up_at.is_not(None) & ((Portal.blocked == {}) | _IN_PAUSE)
+    with transaction() as session:
+        is_to_be_left = session.scalar(select(is_ready).where(Portal.id == portal_id))
+    if not is_to_be_left:
+        set_up(client, portal_id)
 
 
 def ensure_crm_uid(client: HubSpotClient, object_type: str) -> bool:
@@ -219,32 +241,99 @@ def is_set_up(portal_id: int) -> bool:
 
 
 def forget_set_up(portal_id: int) -> None:
-    """Have the next push verify and set up the portal again."""
+    """Have the next push verify and set up the portal again, and try what was blocked."""
+    is_blocked = Portal.blocked != {}
+    retry_at = case((is_blocked, None), else_=Portal.push_retry_at)
     with transaction() as session:
-        session.execute(update(Portal).where(Portal.id == portal_id).values(set_up_at=None))
+        session.execute(
+            update(Portal)
+            .where(Portal.id == portal_id)
+            .values(set_up_at=None, blocked={}, push_retry_at=retry_at)
+        )
 
 
 def find_push_pause(portal_id: int) -> PushPause | None:
     """The back-off that sending to this portal is in, or None."""
     statement = select(Portal.push_retry_at, Portal.push_error).where(
-        Portal.id == portal_id, Portal.push_retry_at > func.now()
+        Portal.id == portal_id, _IN_PAUSE, Portal.blocked == {}
     )
     with transaction() as session:
         row = session.execute(statement).one_or_none()
     return PushPause(until=row.push_retry_at, reason=row.push_error) if row else None
 
 
-def note_push_failure(portal_id: int, error: CRMError) -> datetime:
-    """Count a failure of the portal as a whole; returns when to try again.
+def find_blocked(portal_id: int) -> Mapping[str, str]:
+    """What HubSpot does not let us write for now, with its reasons; see ``Portal.blocked``."""
+    statement = select(Portal.blocked).where(Portal.id == portal_id, _IN_PAUSE)
+    with transaction() as session:
+        return session.scalar(statement) or {}
+
+
+def list_blocked() -> dict[int, Mapping[str, str]]:
+    """What is blocked of connected portals, by their ids, also what is about to be tried again."""
+    statement = select(Portal.id, Portal.blocked).where(Portal.blocked != {})
+    with transaction() as session:
+        found = {row.id: row.blocked for row in session.execute(statement)}
+    return {each: found[each] for each in list_connected_portal_ids() if each in found}
+
+
+def list_to_unblock() -> set[int]:
+    """The portals of which it is time to see what is still blocked."""
+    statement = select(Portal.id).where(Portal.blocked != {}, ~func.coalesce(_IN_PAUSE, False))
+    with transaction() as session:
+        return set(session.scalars(statement))
+
+
+def refuse_blocked(portal_id: int, name: str) -> None:
+    """Refuse to ask HubSpot for what it does not let us write.
+
+    Raises:
+        HubSpotScopeError: it is blocked, with HubSpot's reason.
+    """
+    if reason := find_blocked(portal_id).get(name):
+        error = HubSpotScopeError(reason)
+        error.met = "403"  # As it was then.
+        raise error
+
+
+@contextmanager
+def noting_blocks(blocked: dict[str, str], name: str) -> Iterator[None]:
+    """Within it, what is about this type alone is noted instead of raised."""
+    try:
+        yield
+    except (HubSpotScopeError, ConfigError) as error:
+        scopes = " or ".join(error.scopes) if isinstance(error, HubSpotScopeError) else ""
+        blocked[name] = f"{error.message} Missing: {scopes}" if scopes else error.message
+        log.warning("not allowed by hubspot", blocked=name, reason=blocked[name])
+
+
+def note_blocked(portal_id: int, blocked: Mapping[str, str]) -> None:
+    """Leave these alone until it is time to try again."""
+    reasons = "; ".join(dict.fromkeys(blocked.values()))
+    with transaction():
+        note_push_failure(portal_id, CRMError(reasons), blocked)
+
+
+def note_push_failure(
+    portal_id: int, error: CRMError, blocked: Mapping[str, str] = MappingProxyType({})
+) -> datetime:
+    """Count a failure of the portal; returns when to try again.
 
     The pauses double from one second to ``LONGEST_PAUSE``, with jitter, for as long as it takes.
     To be called within a transaction.
+
+    Args:
+        portal_id: of the portal.
+        error: what failed.
+        blocked: what alone is to pause; nothing for the portal as a whole.
     """
     asked_for = getattr(error, "retry_after", None) or 0
     failures = db.session.scalar(
         update(Portal)
         .where(Portal.id == portal_id)
-        .values(push_failures=Portal.push_failures + 1, push_error=error.message)
+        .values(
+            push_failures=Portal.push_failures + 1, push_error=error.message, blocked=dict(blocked)
+        )
         .returning(Portal.push_failures)
     )
     longest = LONGEST_PAUSE.total_seconds()

@@ -184,7 +184,11 @@ def _apply(
     records: Sequence[HubSpotRecord],
     times: ChangeTimes,
 ) -> Taken:
-    matches = match(session, portal_id, object_type, records)
+    def keeps_email(row: Row, record: HubSpotRecord) -> bool:
+        rulings = _rule(object_type, record, ["email"], vars(row), times)
+        return not any(each.hubspot_wins for each in rulings)
+
+    matches = match(session, portal_id, object_type, records, keeps_email)
     fold(session, portal_id, object_type, matches.matches)
     release_emails(session, matches.robbed)
     settled = [_settle(object_type, each, times) for each in matches.matches]
@@ -217,15 +221,7 @@ def _settle(object_type: ObjectType, matched: Match, times: ChangeTimes) -> Sett
         ]
         return Settled(row.id, record, record.properties, [], {}, rulings)
     state = {"properties": properties, "drafts": drafts}
-    rulings = [
-        rule(
-            _policies().of(object_type.name, name),
-            Draft.read(name, state),
-            record.properties[name],
-            times.get((record.id, name)) or _changed_at(record),
-        )
-        for name in _contested(unsent, state, record)
-    ]
+    rulings = _rule(object_type, record, unsent, state, times)
     lost = {each.name for each in rulings if each.hubspot_wins}
     kept = [name for name in unsent if name not in lost]
     return Settled(
@@ -236,6 +232,25 @@ def _settle(object_type: ObjectType, matched: Match, times: ChangeTimes) -> Sett
         {name: drafts.get(name, {}) | _over(record, name) for name in kept},
         rulings,
     )
+
+
+def _rule(
+    object_type: ObjectType,
+    record: HubSpotRecord,
+    unsent: Iterable[str],
+    row: Mapping[str, Any],
+    times: ChangeTimes,
+) -> list[Ruling]:
+    """Decide about those of the unsent properties that HubSpot has changed too."""
+    return [
+        rule(
+            _policies().of(object_type.name, name),
+            Draft.read(name, row),
+            record.properties[name],
+            times.get((record.id, name)) or _changed_at(record),
+        )
+        for name in _contested(unsent, row, record)
+    ]
 
 
 def _combined(row: Row, folded: Sequence[Row]) -> tuple[dict[str, Any], list[str], dict[str, Any]]:

@@ -7,6 +7,7 @@ mended by doing it again. No transaction is open while HubSpot is being called.
 
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from crm.errors import ConfigError
@@ -27,10 +28,13 @@ from crm.services.delivery import (
 )
 from crm.services.outbox import (
     PendingRecord,
+    find_in_circle,
+    find_sendable,
     list_pending_archived,
     list_pending_pairs,
     list_pending_records,
     list_still_pending,
+    note_cleared,
     settle_archived,
     settle_pairs,
     settle_records,
@@ -59,9 +63,13 @@ def begin() -> None:
 
 
 def sweep() -> None:
-    """Enqueue a push for every connected portal that has something to send, whatever was lost."""
+    """Enqueue a push for every connected portal that has something to send, whatever was lost.
+
+    Also for one of which it is time to see what is still blocked.
+    """
     connected = set(portals.list_connected_portal_ids())
-    for portal_id in connected.intersection(list_portals_with_unsent()):
+    waiting = {*list_portals_with_unsent(), *portals.list_to_unblock()}
+    for portal_id in connected & waiting:
         with transaction():
             enqueue_push(portal_id)
 
@@ -76,34 +84,49 @@ def push(portal_id: int) -> None:
         return
     try:
         client = portals.connect(portal_id)
-        if not portals.is_set_up(portal_id):
-            portals.set_up(client, portal_id)
-        _push_all(client, portal_id)
+        portals.ensure_set_up(client, portal_id)
+        known = portals.find_blocked(portal_id)
+        blocked = dict(known)
+        _push_all(client, portal_id, blocked)
     except (HubSpotError, ConfigError) as error:
         with transaction():
             enqueue_once(TASK, portal_id, at=portals.note_push_failure(portal_id, error))
     else:
-        portals.note_push_success(portal_id)
+        if blocked.keys() - known.keys():
+            portals.note_blocked(portal_id, blocked)
+        elif not blocked:
+            portals.note_push_success(portal_id)
 
 
-def _push_all(client: HubSpotClient, portal_id: int) -> None:
+def _push_all(client: HubSpotClient, portal_id: int, blocked: dict[str, str]) -> None:
     """Send level by level, or as much as there is time for and the rest in another job.
 
     The clock is looked at only once something was sent: however long the way there takes, each
-    job gets on.
+    job gets on. What is blocked is left out, and what HubSpot does not let us write is added to it.
     """
     until = time.monotonic() + LONGEST_RUN
-    batches = chain(
+    types = OBJECT_TYPES.values()
+    steps = (
         # First what goes: it may hold an e-mail that something else is to have.
-        *(_push_archived(client, portal_id, each) for each in OBJECT_TYPES.values()),
-        *(_push_records(client, portal_id, each) for each in OBJECT_TYPES.values()),
-        *(_push_associations(client, portal_id, each) for each in ASSOCIATIONS.values()),
+        *((each.name, _push_archived(client, portal_id, each)) for each in types),
+        *((each.name, _push_records(client, portal_id, each)) for each in types),
+        *(
+            (each.name, _push_associations(client, portal_id, each))
+            for each in ASSOCIATIONS.values()
+        ),
     )
+    batches = chain.from_iterable(_unless_blocked(blocked, name, step) for name, step in steps)
     for _ in batches:
         if time.monotonic() > until:
             with transaction():
                 enqueue_push(portal_id)
             return
+
+
+def _unless_blocked(blocked: dict[str, str], name: str, steps: Iterator[None]) -> Iterator[None]:
+    if name not in blocked:
+        with portals.noting_blocks(blocked, name):
+            yield from steps
 
 
 def _push_archived(
@@ -118,22 +141,70 @@ def _push_archived(
 
 
 def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType) -> Iterator[None]:
-    """Send a batch for each step."""
-    after, mirrored = 0, list_mirrored(portal_id, object_type)
-    while rows := fitting(list_pending_records(portal_id, object_type, after)):
-        after = rows[-1].id
-        known_ids = [row.hs_object_id for row in rows if row.hs_object_id]
-        if known_ids:
-            # HubSpot takes any value. So see first what it has, and let the policies decide.
-            refresh(client, portal_id, object_type, known_ids)
-            rows = list_still_pending([row.id for row in rows])
-        known = [row for row in rows if row.hs_object_id]
-        new = [row for row in rows if not row.hs_object_id]
-        if known:
-            _settle(known, update_records(client, object_type, known), mirrored)
-        if new:
-            _settle(new, upsert_records(client, portal_id, object_type, new), mirrored)
-        yield
+    """Send a batch for each step; what waits for another's e-mail comes after that one."""
+    mirrored = list_mirrored(portal_id, object_type)
+    waiting: set[int] = set()
+    while True:
+        waited, waiting = waiting, set()
+        after = 0
+        while rows := fitting(list_pending_records(portal_id, object_type, after)):
+            after = rows[-1].id
+            waiting |= _push_batch(client, portal_id, object_type, rows, mirrored)
+            yield
+        # As long as that helps: the other one may be somebody else's to send.
+        is_stuck = waiting == waited
+        if not waiting or (is_stuck and not _open_circle(client, portal_id, object_type, waiting)):
+            return
+
+
+def _open_circle(
+    client: HubSpotClient, portal_id: int, object_type: ObjectType, waiting: Collection[int]
+) -> bool:
+    """Have one contact give its e-mail up, where several wait for each other's.
+
+    Returns:
+        Whether one has.
+    """
+    mirrored = list_mirrored(portal_id, object_type)
+    row = find_in_circle(waiting)
+    if row is None:
+        return False
+    if not row.hs_object_id:
+        outcome = upsert_records(client, portal_id, object_type, [row])
+    else:
+        note_cleared(row.id)
+        without = {**row.properties, "email": ""}
+        # As one that changed meanwhile: its own e-mail is still to be sent.
+        row = replace(row, properties=without, unsent=["email"], revision=0)
+        outcome = update_records(client, object_type, [row])
+        outcome.done = {
+            key: replace(record, properties={**record.properties, "email": None})
+            for key, record in outcome.done.items()
+        }
+    _settle([row], outcome, mirrored)
+    return row.key in outcome.done
+
+
+def _push_batch(
+    client: HubSpotClient,
+    portal_id: int,
+    object_type: ObjectType,
+    rows: Sequence[PendingRecord],
+    mirrored: Collection[str],
+) -> set[int]:
+    """Send a batch; returns the rows that were left out, since they wait for another's e-mail."""
+    known_ids = [row.hs_object_id for row in rows if row.hs_object_id]
+    if known_ids:
+        # HubSpot takes any value. So see first what it has, and let the policies decide.
+        refresh(client, portal_id, object_type, known_ids)
+        rows = list_still_pending([row.id for row in rows])
+    known = find_sendable(portal_id, object_type, [row for row in rows if row.hs_object_id])
+    if known.rows:
+        _settle(known.rows, update_records(client, object_type, known.rows), mirrored)
+    new = find_sendable(portal_id, object_type, [row for row in rows if not row.hs_object_id])
+    if new.rows:
+        _settle(new.rows, upsert_records(client, portal_id, object_type, new.rows), mirrored)
+    return {*known.waiting, *new.waiting}
 
 
 def _settle(

@@ -57,13 +57,17 @@ def write_contact(portal_id: int, properties: Properties) -> int:
 def drafts_of(changes: str) -> str:
     """SQL for the drafts that changes make of a row of ``records``; see ``Record.drafts``.
 
+    A record that HubSpot has not, as far as we know, may have been sent all the same; then it
+    goes by the e-mail that it had first, so that is kept.
+
     Args:
         changes: the SQL name of a jsonb object, property to new value.
     """
     return f"""coalesce((
         SELECT jsonb_object_agg(name, jsonb_build_object('at', clock_timestamp()) || CASE
             WHEN records.drafts ? name THEN (records.drafts -> name) - 'at'
-            WHEN records.hs_object_id IS NULL THEN '{{}}'::jsonb
+            WHEN records.hs_object_id IS NULL AND (name <> 'email' OR records.email IS NULL)
+                THEN '{{}}'::jsonb
             ELSE jsonb_build_object('over', records.properties -> name) END)
         FROM jsonb_object_keys({changes}) AS name), '{{}}'::jsonb)"""  # noqa: S608 - a name of our own
 

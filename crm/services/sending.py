@@ -76,13 +76,15 @@ def send_now(
         # Whoever finds HubSpot down tells the job, which pauses; nobody else waits for it then.
         if not portals.find_push_pause(portal_id):
             _await_others(portal_id, rows, until)
-            client = connect_now(portal_id, timeouts)
-            for batch in _batches(outbox.list_still_pending(ids)):
+            client = connect_now(portal_id, object_type, timeouts)
+            sendable = outbox.find_sendable(portal_id, object_type, outbox.list_still_pending(ids))
+            sent.refused |= sendable.refused
+            for batch in _batches(sendable.rows):
                 if time.monotonic() > until:
                     raise HubSpotUnavailableError("HubSpot takes longer than the caller waits")
                 _send(client, portal_id, object_type, batch, sent)
-            _send_pairs(client, [each for each in ids if each not in sent.refused], sent)
-            sent.is_complete = True
+            _send_pairs(client, portal_id, [each for each in ids if each not in sent.refused], sent)
+            sent.is_complete = not sendable.waiting
     except (HubSpotError, ConfigError) as error:
         log.warning("not sent at once", reason=error.message, rows=len(ids) - len(sent.accepted))
         sent.is_certain = not (isinstance(error, HubSpotError) and may_have_happened(error))
@@ -111,7 +113,8 @@ def learn_of_missing(
     ]
     if ids:
         try:
-            pull.refresh(connect_now(portal_id, FOR_ONE), portal_id, object_type, ids)
+            client = connect_now(portal_id, object_type, FOR_ONE)
+            pull.refresh(client, portal_id, object_type, ids)
         except (HubSpotError, ConfigError) as error:
             log.warning("missing records not looked up", reason=error.message)
 
@@ -122,7 +125,7 @@ def archive_now(portal_id: int, object_type: ObjectType, row: Drafted) -> bool:
         if not portals.find_push_pause(portal_id):
             _await_others(portal_id, [row], time.monotonic() + FOR_ONE.patience)
             waiting = outbox.list_still_archiving([row.id])
-            client = connect_now(portal_id, FOR_ONE)
+            client = connect_now(portal_id, object_type, FOR_ONE)
             outbox.settle_archived(waiting, archive_records(client, object_type, waiting))
             return True
     except (HubSpotError, ConfigError) as error:
@@ -131,11 +134,16 @@ def archive_now(portal_id: int, object_type: ObjectType, row: Drafted) -> bool:
     return False
 
 
-def connect_now(portal_id: int, timeouts: Timeouts) -> HubSpotClient:
-    """A client with the patience of a caller, for a portal that has what push needs."""
+def connect_now(portal_id: int, object_type: ObjectType, timeouts: Timeouts) -> HubSpotClient:
+    """A client with the patience of a caller, for a portal that has what push needs.
+
+    Raises:
+        HubSpotScopeError: HubSpot does not let us write this type for now.
+        HubSpotError, ConfigError: see ``portals.set_up``.
+    """
     client = replace(portals.connect(portal_id, someone_waits=True), timeouts=timeouts)
-    if not portals.is_set_up(portal_id):
-        portals.set_up(client, portal_id)
+    portals.ensure_set_up(client, portal_id)
+    portals.refuse_blocked(portal_id, object_type.name)
     return client
 
 
@@ -187,9 +195,12 @@ def _send(
     raise_what_may_pass(outcome)
 
 
-def _send_pairs(client: HubSpotClient, row_ids: Collection[int], sent: Sent) -> None:
+def _send_pairs(
+    client: HubSpotClient, portal_id: int, row_ids: Collection[int], sent: Sent
+) -> None:
     waiting = outbox.list_pending_pairs_of(row_ids)
     for type_id, pairs in waiting.items():
+        portals.refuse_blocked(portal_id, ASSOCIATIONS[type_id].name)
         for some in parts(list(pairs), hubspot_associations.BATCH):
             outcome = create_associations(client, ASSOCIATIONS[type_id], some)
             outbox.settle_pairs({pair: pairs[pair] for pair in some}, outcome)

@@ -1,5 +1,6 @@
 """Standing: how far the mirror and HubSpot are in step, for somebody who looks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,9 @@ _STANDING = text("""
     SELECT
         portal.set_up_at IS NOT NULL AS is_set_up,
         portal.disabled_reason,
-        CASE WHEN portal.push_retry_at > now() THEN portal.push_error END AS pause,
+        CASE WHEN portal.push_retry_at > now() AND portal.blocked = '{}'
+            THEN portal.push_error END AS pause,
+        portal.blocked,
         (SELECT count(*) FROM records WHERE portal_id = portal.id AND state = 'pending')
             + (SELECT count(*) FROM associations
                 WHERE portal_id = portal.id AND state = 'pending') AS pending,
@@ -48,6 +51,8 @@ class Standing:
     """Why the portal is disconnected, if HubSpot said so."""
     pause: str | None
     """Why sending pauses, while it does."""
+    blocked: Mapping[str, str]
+    """What alone cannot be sent, such as an object type, and why."""
     pending: int
     """Changes, of records and of associations, that HubSpot is still to get."""
     pending_since: datetime | None

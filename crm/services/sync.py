@@ -13,6 +13,7 @@ on from the cursor, and what was done twice changes nothing.
 import math
 import time
 from collections.abc import Collection, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -181,8 +182,7 @@ def go_on(
 def _go_on_with(run: SyncRun, until: float) -> Iterator[SyncRun]:
     lane = SYNC if run.kind == INCREMENTAL else BACKFILL_LANE
     client = portals.connect(run.portal_id, lane=lane)
-    if not portals.is_set_up(run.portal_id):
-        portals.set_up(client, run.portal_id)
+    portals.ensure_set_up(client, run.portal_id)
     object_type = OBJECT_TYPES[run.object_type]
     if not run.cursor:
         run = _start(client, run, object_type)
@@ -223,7 +223,7 @@ def _backfill(
     selection = Selection(
         object_type,
         properties=list_mirrored(run.portal_id, object_type),
-        associations=_earlier_types(object_type),
+        associations=_earlier_types(run.portal_id, object_type),
     )
     pages = list_pages(client, selection, start=run.cursor)
     for batch in read_ahead(pages, run.cursor, until):
@@ -241,7 +241,7 @@ def _reconcile(
     selection = Selection(
         object_type,
         properties=[object_type.modified_property],
-        associations=_earlier_types(object_type),
+        associations=_earlier_types(run.portal_id, object_type),
     )
     pages = list_pages(client, selection, start=run.cursor)
     after = run.cursor
@@ -267,9 +267,10 @@ def _search(
         stale = comparing.find_stale(run.portal_id, object_type, some)
         changed = _refresh(client, run.portal_id, object_type, stale)
         for other_type in associating.list_associated_types(object_type):
-            changed += associating.refresh_associations(
-                client, run.portal_id, object_type, other_type, stale
-            )
+            with _unseen_left_out(other_type):
+                changed += associating.refresh_associations(
+                    client, run.portal_id, object_type, other_type, stale
+                )
         reached = _modified(some[-1])
         yield _Step(reached.isoformat(), len(some), changed)
         # Those of one moment are looked at in one go, since a cursor cannot tell them apart.
@@ -298,18 +299,34 @@ def _refresh(
     return refreshed.changed + gone
 
 
-def _earlier_types(object_type: ObjectType) -> list[ObjectType]:
-    """The associated types whose records are taken in before those of this one."""
+def _earlier_types(portal_id: int, object_type: ObjectType) -> list[ObjectType]:
+    """The associated types whose records are taken in before those of this one.
+
+    Usually those that come first; others too while this one could not be seen.
+    """
     order = list(OBJECT_TYPES.values())
     earlier = order[: order.index(object_type)]
+    backfilled = runs.list_backfilled(portal_id)
+    if object_type not in backfilled:
+        earlier += backfilled
     return [each for each in associating.list_associated_types(object_type) if each in earlier]
+
+
+@contextmanager
+def _unseen_left_out(other_type: ObjectType) -> Iterator[None]:
+    """Within it, records of another type that HubSpot does not let us see are nobody's failure."""
+    try:
+        yield
+    except HubSpotScopeError as error:
+        log.warning("associations left out", object_type=other_type.name, reason=error.message)
 
 
 def _associate(client: HubSpotClient, portal_id: int, object_type: ObjectType, batch: Batch) -> int:
     changed = 0
-    for other_type in _earlier_types(object_type):
+    for other_type in _earlier_types(portal_id, object_type):
         targets = {each.id: each.associations.get(other_type.name, ()) for each in batch.records}
-        associating.refresh_unknown(client, portal_id, other_type, targets)
+        with _unseen_left_out(other_type):
+            associating.refresh_unknown(client, portal_id, other_type, targets)
         changed += associating.take_in_associations(
             portal_id, object_type, other_type, targets, batch.asked_at
         )

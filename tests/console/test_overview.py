@@ -21,6 +21,7 @@ BACKFILL = (
     " SELECT id, 'backfill', 'deals' FROM portals"
 )
 PAUSE = "UPDATE portals SET push_retry_at = now() + interval '1 minute', push_error = 'It is away'"
+BLOCKED = PAUSE + """, blocked = '{"deals": "A scope is missing"}'"""
 REVOKED = "UPDATE portals SET disabled_reason = 'Somebody removed the app'"
 
 
@@ -51,6 +52,7 @@ def working(run):
         ([PENDING, BACKFILL], "records are being taken in"),
         ([BACKFILL, REFUSED], "HubSpot refused 1 change<"),
         ([REFUSED, PAUSE], "It is away"),
+        ([REFUSED, BLOCKED], "deals: A scope is missing"),
         ([PAUSE, "DELETE FROM procrastinate_workers"], "Nobody works on the queue"),
         ([REVOKED, PAUSE], "Somebody removed the app"),
     ],

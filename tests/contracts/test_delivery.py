@@ -19,7 +19,9 @@ from crm.config import Settings
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
 # What only `python run.py` reads; in containers, ports are fixed and parts have hosts of their own.
-SETTINGS_OF_THE_LAUNCHER = {"BIND", "PORT", "SANDBOX_PORT", "DATA_DIR"}
+SETTINGS_OF_THE_LAUNCHER = {"BIND", "PORT", "SANDBOX_PORT", "DATA_DIR", "LOG_REQUESTS"}
+# Each holds the one before.
+PINS = ("requirements.txt", "requirements-run.txt", "requirements-dev.txt")
 SECRET_NAME = re.compile(
     r"SECRET|TOKEN|PASSWORD|PRIVATE|ENCRYPTION|CREDENTIAL|API_?KEY", re.IGNORECASE
 )
@@ -149,7 +151,12 @@ def test_every_make_target_is_phony(targets):
 
 
 @pytest.mark.parametrize(
-    ("name", "groups"), [("requirements.txt", []), ("requirements-dev.txt", ["dev"])]
+    ("name", "groups"),
+    [
+        ("requirements.txt", []),
+        ("requirements-run.txt", ["embedded"]),
+        ("requirements-dev.txt", ["embedded", "dev"]),
+    ],
 )
 def test_pins_cover_what_pyproject_asks_for(name, groups):
     project = tomllib.loads(read("pyproject.toml"))["project"]
@@ -175,16 +182,13 @@ def read_pins(name):
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
-def test_development_pins_the_same_versions_as_the_image():
-    image, development = (
-        {str(pin) for pin in read_pins(f"{name}.txt")}
-        for name in ("requirements", "requirements-dev")
-    )
+def test_the_launcher_and_development_pin_the_same_versions_as_the_image():
+    image, launcher, development = ({str(pin) for pin in read_pins(name)} for name in PINS)
 
-    assert image <= development
+    assert image < launcher < development
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", PINS)
 def test_pins_are_exact_and_know_no_host_and_no_path(name):
     assert [
         str(pin)
@@ -192,6 +196,48 @@ def test_pins_are_exact_and_know_no_host_and_no_path(name):
         if pin.url or not re.fullmatch(r"==[0-9a-z.]+", str(pin.specifier))
     ] == []
     assert not re.search(r"://|^\s*-|file:|@", read(name), re.MULTILINE)
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Adds what the tests need to a .venv that runs, whose Python is a line of shell."""
+
+    def make(python):
+        for name in ("Makefile", *PINS):
+            (tmp_path / name).write_text(read(name))
+        (tmp_path / "requirements-dev.txt").write_text("nobody-has-this==1\n")
+        command = tmp_path / ".venv" / "bin" / "python"
+        command.parent.mkdir(parents=True)
+        command.write_text(f"#!/bin/sh\n{python}\n")
+        command.chmod(0o755)
+        (tmp_path / ".venv" / ".ready-run").touch()
+        nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": os.devnull}
+        return subprocess.run(
+            ["make", "test"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"]} | nowhere,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return make
+
+
+def test_make_says_in_one_line_that_the_package_index_cannot_be_reached(install, tmp_path):
+    done = install(f'exec {sys.executable} "$@"')
+    line, makes_own = done.stderr.splitlines()
+
+    assert line.startswith("pip cannot reach the package index: connect this machine")
+    assert makes_own.startswith("make: ***")
+    # What ran before still does.
+    assert (tmp_path / ".venv" / ".ready-run").exists()
+
+
+def test_an_installation_that_was_killed_halfway_does_not_count_as_ready(install, tmp_path):
+    install("kill -9 $$")
+
+    assert list((tmp_path / ".venv").glob(".ready-*")) == []
 
 
 def test_ci_run_can_be_executed():

@@ -65,11 +65,15 @@ HOUSE = {
             "crm.version",
         ),
     },
+    # What the launcher does to a database: the service itself, without serving.
+    "crm.database": {"crm.config", "crm.errors", "crm.factory", "crm.services"},
     # Nothing as it is imported: every process comes through it.
-    "crm": {"crm.factory"},
-    # The launcher: it makes the demo account, knows the sandbox's token and app, and starts all
-    # else by its command.
-    "run": {"crm", "crm.config", "crm.errors", "crm.sandbox", "crm.services"},
+    "crm": {"crm.database", "crm.factory"},
+    # What the launcher starts; all but the database by its command.
+    "crm.parts": {"crm.config"},
+    "crm.embedded": {"crm.errors", "crm.parts"},
+    # The launcher: it knows the sandbox's token and app.
+    "run": {"crm", "crm.config", "crm.embedded", "crm.errors", "crm.parts", "crm.sandbox"},
     "migrations.env": {"crm.extensions"},
     # A migration is history: today's code may change under it.
     "migrations.versions": set(),

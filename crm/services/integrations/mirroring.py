@@ -107,6 +107,7 @@ def keep(portal_id: int, tokens: Tokens) -> None:
                     push_failures=0,
                     push_retry_at=None,
                     push_error=None,
+                    blocked={},
                 )
             )
             push.enqueue_push(portal_id)
