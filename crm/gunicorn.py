@@ -5,6 +5,7 @@ import tempfile
 from typing import Any
 
 from crm import metrics as _metrics
+from crm.admission import AT_ALL_TIMES, AT_ONCE, WAITING
 from crm.config import load_settings
 
 _settings = load_settings()
@@ -13,7 +14,7 @@ _metrics_folder = tempfile.mkdtemp(prefix="crm-metrics-")
 bind = f"{'0.0.0.0' if _settings.is_production else '127.0.0.1'}:{_settings.port}"  # noqa: S104
 workers = _settings.web_concurrency
 worker_class = "gthread"
-threads = 8
+threads = AT_ONCE + WAITING + AT_ALL_TIMES
 timeout = 60
 graceful_timeout = 20
 keepalive = 30

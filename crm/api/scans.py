@@ -42,6 +42,7 @@ class _Blueprint(APIBlueprint):
 
 
 bp = _Blueprint("scans", __name__, url_prefix="/api/v1", description="Deal extraction")
+root = _Blueprint("scans_at_root", __name__, description="Deal extraction, without a prefix")
 
 
 @bp.post("/scan/start")
@@ -200,6 +201,9 @@ def list_scans(given: dict[str, Any]) -> Response:
 def get_stats(given: dict[str, Any]) -> Response:
     """What became of the organization's scans that were started within a period."""
     return _json(statistics.count_up(_own(given["organization_id"]), given["period"]))
+
+
+root.add_url_rule("/stats", view_func=get_stats, methods=["GET"])
 
 
 def _own(organization_id: str | None) -> int:

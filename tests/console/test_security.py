@@ -220,3 +220,12 @@ def test_a_closed_registration_says_whom_to_ask(make_app):
 
     assert answer.status_code == 403
     assert "Ask an administrator" in answer.text
+
+
+def test_a_browser_that_is_signed_in_cannot_make_or_see_customers_at_the_root(session):
+    customer = {"email": "a@example.com", "firstname": "A", "lastname": "B"}
+
+    assert session.post("/", **customer).status_code == 401
+    assert session.client.post("/", json=customer).status_code == 401
+    assert session.client.put("/a@example.com", json=customer).status_code == 401
+    assert session.get("/a@example.com").status_code == 401
