@@ -86,6 +86,8 @@ def _wait(connection: extensions.connection) -> None:
         poller.register(connection.fileno(), select.POLLIN if is_reading else select.POLLOUT)
         seconds = _longest_wait(connection)
         if not poller.poll(None if seconds is None else seconds * 1000):
+            # Else the error's traceback would keep one open that was never made.
+            del connection
             raise psycopg2.OperationalError(f"no answer within {seconds:g} seconds")
 
 
