@@ -25,13 +25,19 @@ from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 
 import crm
-from crm.config import EMBEDDED_FILE, OAUTH_CALLBACK_PATH, Settings, load_settings
+from crm.config import (
+    DEMO_EMAIL,
+    DEMO_PASSWORD,
+    EMBEDDED_FILE,
+    OAUTH_CALLBACK_PATH,
+    Settings,
+    load_settings,
+)
 from crm.embedded import start_postgres, stop_postgres
 from crm.errors import ConfigError
 from crm.parts import Part, Parts, end, find_leftovers, keep_small
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
-from crm.services.demo import DEMO_EMAIL, DEMO_PASSWORD
 
 _BEGAN = time.monotonic()
 _LONGEST_START = 60.0

@@ -29,6 +29,9 @@ PROJECT = Path(__file__).resolve().parent.parent
 EMBEDDED_FILE = "embedded.env"
 """In the data folder: how the other commands reach the parts that ``run.py`` started."""
 
+DEMO_EMAIL = "demo@example.com"
+DEMO_PASSWORD = "demo-password"  # noqa: S105 - of an account on this machine, on sandbox data
+
 WEBHOOK_PATH = "/webhooks/hubspot"
 OAUTH_CALLBACK_PATH = "/integrations/{provider}/oauth2callback"
 

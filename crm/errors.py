@@ -16,7 +16,7 @@ CRMError                      500 INTERNAL_ERROR
 │   └── ScanInProgressError   409 SCAN_IN_PROGRESS
 ├── PreconditionFailedError   412 PRECONDITION_FAILED
 ├── TooManyScansError         429 RATE_LIMIT_EXCEEDED
-├── UnavailableError          503 SERVICE_UNAVAILABLE
+├── UnavailableError          503 UNAVAILABLE
 ├── HubSpotError              see crm.hubspot.errors
 └── ProviderError             see crm.providers.errors
 
@@ -153,4 +153,6 @@ class UnavailableError(CRMError):
     """A part of the service is away; try again in a moment."""
 
     status = 503
-    error_code = "SERVICE_UNAVAILABLE"
+    error_code = "UNAVAILABLE"
+    retry_after: ClassVar[int] = 5
+    """Seconds after which callers are asked to try again."""

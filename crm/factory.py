@@ -9,10 +9,13 @@ import structlog
 from flask import Flask, Request
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask_swagger_ui import get_swaggerui_blueprint
+from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.utils import cached_property
 
 import crm.tasks  # noqa: F401 - registers the tasks with the queue
 from crm import models  # noqa: F401 - registers the tables
+from crm.admission import init_admission
 from crm.api import (
     auth,
     contacts,
@@ -30,6 +33,7 @@ from crm.api import (
 )
 from crm.api.blueprints import SECURITY_SCHEMES
 from crm.api.cors import init_cors
+from crm.api.email_paths import EmailPathConverter, EmailPaths, EmailSegmentConverter
 from crm.api.errors import register_errors
 from crm.api.records import record_blueprint
 from crm.cli import register_commands
@@ -42,6 +46,7 @@ from crm.hubspot.versions import sunset_warning
 from crm.logs import configure_logs, log_requests
 from crm.metrics import count_requests
 from crm.objects import OBJECT_TYPES
+from crm.outages import CONNECT, limit_waiting
 from crm.version import VERSION
 
 log = structlog.get_logger(__name__)
@@ -63,8 +68,16 @@ class _Sessions(SecureCookieSessionInterface):
         return self.session_class()
 
 
+class _Request(Request):
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The parameters of the query; an empty one counts as not given, everywhere."""
+        return ImmutableMultiDict(pair for pair in super().args.items(multi=True) if pair[1])
+
+
 class _Service(Flask):
     session_interface = _Sessions()
+    request_class = _Request
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """The function itself: none is a coroutine, and Flask would look twenty times a request."""
@@ -93,9 +106,14 @@ def create_app(
     app.config.update(_flask_config(settings))
     app.extensions["crm_settings"] = settings
     app.extensions["crm_open_access"] = open_access
+    app.url_map.converters.update(
+        email_segment=EmailSegmentConverter, email_path=EmailPathConverter
+    )
+    app.wsgi_app = EmailPaths(app.wsgi_app)  # type: ignore[method-assign]
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    limit_waiting()
     _register(app)
     today = datetime.now(UTC).date()
     for warning in (*settings.warnings(), sunset_warning(settings.hubspot_api_version, today)):
@@ -124,6 +142,7 @@ def _register(app: Flask) -> None:
     log_requests(app)
     count_requests(app)
     init_cors(app)
+    init_admission(app)
     # The order matters: an identity first, since it has limits of its own; then the limits; and
     # only then what costs more.
     app.before_request(guards.identify)
@@ -140,7 +159,7 @@ def _register(app: Flask) -> None:
         api.register_blueprint(module.bp)
     for module in (rejections, scans, integrations, dev_tokens):
         api.register_blueprint(module.bp)
-    for blueprint in reading.blueprints:
+    for blueprint in (customers.root, scans.root, *reading.blueprints):
         api.register_blueprint(blueprint)
     for object_type in OBJECT_TYPES.values():
         api.register_blueprint(record_blueprint(object_type))
@@ -163,17 +182,17 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
             "pool_pre_ping": True,
             # What people entrust to us stays out of the log when a statement fails.
             "hide_parameters": True,
-            "connect_args": {"connect_timeout": 5},
+            "pool_timeout": CONNECT,
         },
         "SQLALCHEMY_BINDS": {
             READS: {
                 "url": settings.sqlalchemy_url,
                 "pool_size": 10,
+                "pool_timeout": CONNECT,
                 "isolation_level": "AUTOCOMMIT",
                 # Nothing to undo after a read.
                 "pool_reset_on_return": None,
                 "connect_args": {
-                    "connect_timeout": 5,
                     # Else Postgres would plan a prepared statement anew for each set of values.
                     "options": "-c plan_cache_mode=force_generic_plan",
                 },

@@ -5,6 +5,7 @@ import tempfile
 from typing import Any
 
 from crm import metrics as _metrics
+from crm.admission import AT_ALL_TIMES, AT_ONCE, WAITING
 from crm.config import load_settings
 
 _settings = load_settings()
@@ -14,7 +15,7 @@ _address = _settings.listen_address
 bind = f"[{_address}]:{_settings.port}" if ":" in _address else f"{_address}:{_settings.port}"
 workers = _settings.web_concurrency
 worker_class = "gthread"
-threads = 8
+threads = AT_ONCE + WAITING + AT_ALL_TIMES
 timeout = 60
 graceful_timeout = 20
 keepalive = 30

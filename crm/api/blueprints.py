@@ -91,7 +91,10 @@ class APIBlueprint(Blueprint):  # type: ignore[misc] # flask-smorest has no type
 
 
 def _documented(guard: Guard | None) -> dict[str, Any]:
-    statuses = [HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.INTERNAL_SERVER_ERROR]
+    statuses = [
+        *(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.INTERNAL_SERVER_ERROR),
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ]
     if guard is not Guard.PUBLIC:
         statuses += [HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN]
     return {

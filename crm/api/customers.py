@@ -7,7 +7,12 @@ from flask import Response
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, current_caller, guarded
 from crm.api.records import batch_response, expected_tags
-from crm.api.schemas.customers import CustomerParser, CustomerSchema, invalid_body
+from crm.api.schemas.customers import (
+    CustomerParser,
+    CustomerSchema,
+    invalid_body,
+    refuse_incomplete,
+)
 from crm.api.schemas.records import (
     BatchInput,
     PropertiesInput,
@@ -25,6 +30,9 @@ class _Blueprint(APIBlueprint):
 
 
 bp = _Blueprint("customers", __name__, url_prefix="/customers", description="Customers")
+root = _Blueprint(
+    "customers_at_root", __name__, description="Customers, where their clients look for them"
+)
 
 
 @bp.post("")
@@ -38,11 +46,12 @@ def create_customer(given: dict[str, Any]) -> dict[str, Any]:
     portal_id = current_caller().portal_id
     with invalid_body():
         entry = _entry_of(given)
+        refuse_incomplete(entry.properties)
         entry.key(CONTACTS)
     return customers.create(portal_id, entry)
 
 
-@bp.get("/<email>")
+@bp.get("/<email_path:email>", merge_slashes=False)
 @guarded(Guard.MEMBER)
 @bp.response(200, CustomerSchema)
 @bp.alt_response(404, "NOT_FOUND")
@@ -52,7 +61,7 @@ def get_customer(email: str) -> dict[str, Any]:
     return customers.get(caller.portal_id, email, only_contact_id=caller.only_contact_id)
 
 
-@bp.put("/<email>")
+@bp.put("/<email_path:email>", merge_slashes=False)
 @guarded(Guard.ADMIN)
 @bp.arguments(PropertiesInput, unknown=None)
 @bp.response(200, description="It was changed; the body is empty")
@@ -75,6 +84,11 @@ def update_customer(given: dict[str, Any], email: str) -> Response:
 def upsert_customers(given: dict[str, Any]) -> Response:
     """Create or change up to 1,000 customers; a result for each, in the order of the inputs."""
     return batch_response(CONTACTS, given["inputs"])
+
+
+root.add_url_rule("/", view_func=create_customer, methods=["POST"])
+root.add_url_rule("/<email_segment:email>", view_func=get_customer, methods=["GET"])
+root.add_url_rule("/<email_segment:email>", view_func=update_customer, methods=["PUT"])
 
 
 def _entry_of(given: dict[str, Any]) -> Entry:

@@ -11,8 +11,9 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from crm.api.schemas.outputs import ErrorSchema
-from crm.errors import ConfigError, CRMError
+from crm.errors import ConfigError, CRMError, UnavailableError
 from crm.extensions import api
+from crm.outages import is_outage
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +30,7 @@ _CODES = {
     415: "VALIDATION_ERROR",
     429: "RATE_LIMIT_EXCEEDED",
     500: "INTERNAL_ERROR",
+    503: "UNAVAILABLE",
 }
 _MESSAGES = {
     400: "Validation error",
@@ -52,6 +54,8 @@ def _answer_ours(error: CRMError) -> Response:
         return _answer_unexpected(error)
     if error.status >= 500:
         log.error("request failed", error_code=error.error_code, reason=error.message)
+    if isinstance(error, UnavailableError):
+        g.retry_after = error.retry_after
     return _answer(
         error.status,
         error.error_code,
@@ -89,6 +93,9 @@ def _take_the_rest() -> None:
 
 
 def _answer_unexpected(error: Exception) -> Response:
+    if is_outage(error):
+        # Without its own words, which may hold the database's address.
+        return _answer_ours(UnavailableError("The database is away; try again in a moment"))
     log.error("request failed unexpectedly", exc_info=error)
     return _answer(500, CRMError.error_code, CRMError().message)
 

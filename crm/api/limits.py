@@ -7,7 +7,7 @@ from http import HTTPStatus
 from threading import RLock
 from typing import Any
 
-from flask import Flask, Response, current_app
+from flask import Flask, Response, current_app, g
 from flask_limiter.util import get_remote_address
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
@@ -85,6 +85,8 @@ def init_limits(app: Flask) -> None:
     def ask_to_wait_only_when_refused(response: Response) -> Response:
         if response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             response.headers.pop("Retry-After", None)
+        if "retry_after" in g:
+            response.headers["Retry-After"] = str(g.retry_after)
         return response
 
     app.config["RATELIMIT_STORAGE_OPTIONS"] = _PATIENCE_WITH_REDIS

@@ -49,6 +49,12 @@ bp = _Blueprint(
     description="Deal extraction",
     in_open_access=True,
 )
+root = _Blueprint(
+    "scans_at_root",
+    __name__,
+    description="Deal extraction, without a prefix",
+    in_open_access=True,
+)
 
 
 @bp.post("/scan/start")
@@ -209,6 +215,9 @@ def get_stats(given: dict[str, Any]) -> Response:
     """What became of the organization's scans that were started within a period."""
     own, label = current_caller().organization_id, _label(given["organization_id"])
     return _json(statistics.count_up(own, given["period"], label=label))
+
+
+root.add_url_rule("/stats", view_func=get_stats, methods=["GET"])
 
 
 def _own_name(name: str | None) -> str | None:

@@ -46,5 +46,5 @@ def check_health() -> None:
     if found["status"] != "healthy":
         sys.exit(1)
     alive = health.has_live_worker()
-    click.echo(f"worker: {'up' if alive else 'down'}")
+    click.echo(f"worker: {'healthy' if alive else 'unhealthy'}")
     sys.exit(0 if alive else 1)

@@ -9,8 +9,9 @@ from flask import Blueprint, Response, g, make_response, render_template, reques
 from werkzeug.exceptions import HTTPException
 
 from crm.console.headers import guard_page
-from crm.errors import ConfigError, CRMError
+from crm.errors import ConfigError, CRMError, UnavailableError
 from crm.extensions import limiter
+from crm.outages import is_outage
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,8 @@ def _show_ours(error: CRMError) -> Response:
         return _show_unexpected(error)
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("page failed", error_code=error.error_code, reason=error.message)
+    if isinstance(error, UnavailableError):
+        g.retry_after = error.retry_after
     sentence = "" if error.status == HTTPStatus.NOT_FOUND else error.message
     return _page(error.status, " ".join(error.errors.values()) or sentence)
 
@@ -58,6 +61,13 @@ def _show_http(error: HTTPException) -> Any:
 
 
 def _show_unexpected(error: Exception) -> Response:
+    if is_outage(error):
+        return _show_ours(
+            UnavailableError(
+                "The database does not answer. Nothing that was saved is lost. Wait a moment, go"
+                " back, and try again."
+            )
+        )
     log.error("page failed unexpectedly", exc_info=error)
     return _page(500)
 

@@ -1,7 +1,7 @@
 """Accounts: organizations, their users, and the graph that a registration brings along."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -62,7 +62,8 @@ def register(
     """Make a user of the default organization, and write the graph that HubSpot shall get.
 
     User, contact, deals, tickets, associations and the job that sends them are committed together
-    or not at all. HubSpot is not asked, so it can neither fail nor slow this.
+    or not at all. HubSpot is asked only about a stage that is unknown, so it can neither fail nor
+    slow this.
 
     Args:
         email: in lower case; also the contact's.
@@ -343,7 +344,17 @@ def _insert_user(**values: Any) -> None:
         raise UserExistsError
 
 
-def _check_stages(portal_id: int, deals: Iterable[NewDeal]) -> None:
+def _check_stages(portal_id: int, deals: Sequence[NewDeal]) -> None:
+    problems = _find_wrong_stages(portal_id, deals)
+    if problems:
+        # Somebody may have made them in HubSpot a moment ago.
+        kinds = {TICKETS.name if ".tickets." in path else DEALS.name for path in problems}
+        pipelines.look_again(portal_id, sorted(kinds))
+        problems = _find_wrong_stages(portal_id, deals)
+    pipelines.refuse_wrong_stages(problems)
+
+
+def _find_wrong_stages(portal_id: int, deals: Sequence[NewDeal]) -> dict[str, str]:
     deal_pipelines = pipelines.find_pipelines(portal_id, DEALS.name)
     ticket_pipelines = pipelines.find_pipelines(portal_id, TICKETS.name)
     problems: dict[str, str] = {}
@@ -354,7 +365,7 @@ def _check_stages(portal_id: int, deals: Iterable[NewDeal]) -> None:
             problems |= pipelines.check_stage(
                 ticket_pipelines, TICKETS, ticket, f"{path}.tickets.{number}"
             )
-    pipelines.refuse_wrong_stages(problems)
+    return problems
 
 
 def _write_graph(portal_id: int, contact_id: int, deals: Sequence[NewDeal]) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from crm.errors import ConfigError, CRMError, NotFoundError
+from crm.errors import ConfigError, CRMError, NotFoundError, UnavailableError
 from crm.extensions import in_one_transaction, transaction
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import BatchOutcome, HubSpotRecord
@@ -25,6 +24,7 @@ from crm.hubspot.errors import (
 from crm.hubspot.retries import may_have_happened
 from crm.models import Record
 from crm.objects import CONTACTS
+from crm.outages import DATABASE_ERRORS, is_outage
 from crm.queue import enqueue_once
 from crm.services import drafting, outbox, portals
 from crm.services.drafting import Drafted, New
@@ -77,7 +77,7 @@ def _create(portal_id: int, entry: Entry) -> dict[str, Any]:
         client = connect_now(portal_id, CONTACTS, FOR_ONE)
         created = hubspot_records.create(client, CONTACTS, entry.properties)
         _settle(portal_id, drafted, created)
-    except (HubSpotError, ConfigError, SQLAlchemyError) as error:
+    except (HubSpotError, ConfigError, *DATABASE_ERRORS) as error:
         _undo(drafted)
         if client and isinstance(error, HubSpotConflictError):
             error = _with_existing_id(client, email, error)
@@ -305,7 +305,7 @@ def _may_have_created(error: Exception) -> bool:
 
 @contextmanager
 def _failing_as(message: str) -> Iterator[None]:
-    """Within it, whatever fails on HubSpot's side is a 502 of this message, on ours a 500."""
+    """Within it, what fails on HubSpot's side is a 502 of this message, on ours a 500 or 503."""
     try:
         yield
     except (HubSpotConflictError, HubSpotRefusedError):
@@ -313,6 +313,6 @@ def _failing_as(message: str) -> Iterator[None]:
     except (HubSpotError, ConfigError) as error:
         log.error(message, reason=error.message)
         raise HubSpotError(message) from error
-    except SQLAlchemyError as error:
+    except DATABASE_ERRORS as error:
         log.error(message, reason=type(error).__name__)
-        raise CRMError(message) from error
+        raise (UnavailableError if is_outage(error) else CRMError)(message) from error

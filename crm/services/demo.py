@@ -2,14 +2,12 @@
 
 from sqlalchemy import func, select, update
 
+from crm.config import DEMO_EMAIL, DEMO_PASSWORD
 from crm.errors import UserExistsError
 from crm.extensions import db, transaction
 from crm.models import SignIn, User
 from crm.services.accounts import BY_OPEN_ACCESS, create_user, is_password_hashed_as
 from crm.services.portals import DEFAULT_ORGANIZATION
-
-DEMO_EMAIL = "demo@example.com"
-DEMO_PASSWORD = "demo-password"  # noqa: S105 - of an account on this machine, on sandbox data
 
 _HASH = (
     "$argon2id$v=19$m=65536,t=3,p=4$aZ6ml4wvOHAkq0z74d0QpQ"

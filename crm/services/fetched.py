@@ -71,6 +71,16 @@ class FetchedSets:
         )
         return found
 
+    def look_again(self, portal_id: int, object_type: str) -> None:
+        """Fetch a set however young it is, for somebody who misses something in it.
+
+        While HubSpot cannot be reached, it stays as it is.
+        """
+        try:
+            self._refresh(portal_id, object_type, someone_waits=True)
+        except HubSpotError as error:
+            log.warning("stale set served", set=self._name(object_type), reason=error.message)
+
     def refresh_stale(self, object_types: Iterable[str]) -> None:
         """Fetch the sets of all connected portals that have outlived their life."""
         for portal_id in portals.list_connected_portal_ids():

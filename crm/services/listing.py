@@ -41,6 +41,13 @@ CREATED = Sort("coalesce(r.hs_created_at, r.created_at)", "timestamptz")
 MODIFIED = Sort("coalesce(r.hs_modified_at, r.updated_at)", "timestamptz")
 
 
+# A cursor may be a plain id of HubSpot's, as older clients keep it: then what comes after that one.
+# As texts of one length, ids have the order of their numbers.
+_DIGITS = 20
+_HUBSPOT_ID = re.compile(rf"[0-9]{{1,{_DIGITS}}}", re.ASCII)
+_BY_HUBSPOT_ID = Sort(f"lpad(r.hs_object_id, {_DIGITS}, '0')", "text")
+
+
 @dataclass(frozen=True)
 class ListQuery:
     """What a caller wants to see."""
@@ -101,7 +108,11 @@ def read_page(
     listing = f"{object_type.name} {query.sort}"
     sort = sorts[query.sort.removeprefix("-")] if query.sort else NEWEST
     descending = query.sort.startswith("-") or not query.sort
-    if query.cursor is not None:
+    is_after_id = not query.sort and _HUBSPOT_ID.fullmatch(query.cursor or "") is not None
+    if is_after_id:
+        sort, descending = _BY_HUBSPOT_ID, False
+        conditions.add(f"{sort.expression} > :sorted", sorted=str(query.cursor).zfill(_DIGITS))
+    elif query.cursor is not None:
         sorted_value, row_id = position_of(query.cursor, listing)
         conditions.add(
             f"({sort.expression}, r.id) {'<' if descending else '>'}"
@@ -126,7 +137,9 @@ def read_page(
     next_after = None
     if len(rows) > query.limit:
         row_id, sorted_value, _ = page[-1]
-        next_after = cursor_of(listing, sorted_value, row_id)
+        next_after = (
+            sorted_value.lstrip("0") if is_after_id else cursor_of(listing, sorted_value, row_id)
+        )
     return Page([each for _, _, each in page], next_after)
 
 

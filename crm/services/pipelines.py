@@ -1,6 +1,6 @@
 """Pipelines: fetched from HubSpot into Postgres, where they live shortly, and served from there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +8,7 @@ from crm.errors import InvalidInputError
 from crm.hubspot import pipelines as hubspot_pipelines
 from crm.models import PipelineSet
 from crm.objects import OBJECT_TYPES, ObjectType
+from crm.services import portals
 from crm.services.fetched import FetchedSets
 
 WITH_PIPELINES = tuple(name for name, each in OBJECT_TYPES.items() if each.stage_property)
@@ -40,6 +41,13 @@ def refresh_stale_pipelines() -> None:
 def find_pipelines(portal_id: int, object_type: str) -> Pipelines | None:
     """The pipelines as last fetched, however old, or None; never asks HubSpot."""
     return _sets.find(portal_id, object_type)
+
+
+def look_again(portal_id: int, object_types: Iterable[str]) -> None:
+    """Ask HubSpot for the pipelines now, unless it is known to be down."""
+    if portals.find_push_pause(portal_id) is None:
+        for object_type in object_types:
+            _sets.look_again(portal_id, object_type)
 
 
 def check_stage(

@@ -323,3 +323,51 @@ def _pages(client, headers, **query):
 
 def _day(number):
     return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=number)
+
+
+@pytest.fixture
+def ask(client, make_key):
+    headers = make_key()
+    return lambda **query: client.get("/contacts", query_string=query, headers=headers)
+
+
+def test_a_plain_hubspot_id_as_cursor_gives_the_contacts_after_it_in_ascending_order(
+    ask, make_contact
+):
+    for hubspot_id in ("1000", "99", "200", "101", None, "7"):
+        make_contact(f"p{hubspot_id}@example.com", hs_object_id=hubspot_id)
+
+    found, cursor = [], "99"
+    while cursor:
+        answer = ask(cursor=cursor, limit=2)
+        found += [each["id"] for each in contacts_in(answer)]
+        cursor = answer.json["data"]["data"]["next_after"]
+
+    assert found == ["101", "200", "1000"]
+
+
+def test_a_plain_id_as_cursor_need_not_be_that_of_a_contact(ask, make_contact):
+    make_contact("a@example.com", hs_object_id="501")
+
+    assert emails_in(ask(cursor="0")) == ["a@example.com"]
+    assert emails_in(ask(cursor="500")) == ["a@example.com"]
+    assert emails_in(ask(cursor="501")) == []
+    assert emails_in(ask(cursor="9" * 20)) == []
+
+
+def test_a_plain_id_as_cursor_goes_with_filters_and_not_with_an_order(ask, make_contact):
+    make_contact("a@example.com", hs_object_id="501", lifecyclestage="lead")
+    make_contact("b@example.com", hs_object_id="502", lifecyclestage="customer")
+
+    filtered = ask(cursor="5", lifecyclestage="customer")
+    sorted_too = ask(cursor="5", sort="email")
+
+    assert emails_in(filtered) == ["b@example.com"]
+    assert (sorted_too.status_code, list(sorted_too.json["errors"])) == (400, ["cursor"])
+
+
+@pytest.mark.parametrize("cursor", ["-1", "1.5", "9" * 21, "٣", "0x1f", " 7"])
+def test_what_is_no_plain_id_is_no_cursor(ask, cursor):
+    answer = ask(cursor=cursor)
+
+    assert (answer.status_code, list(answer.json["errors"])) == (400, ["cursor"])

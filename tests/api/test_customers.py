@@ -79,9 +79,8 @@ def test_one_that_the_mirror_has_already_is_the_same_conflict(call):
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({}, "email"),
-        ({"email": "nobody"}, "email"),
-        ({"email": 7}, "email"),
+        ({**ADA, "email": "nobody"}, "email"),
+        ({**ADA, "email": 7}, "email"),
         ({**ADA, "firstname": ["Ada"]}, "firstname"),
         ({**ADA, "properties": "all"}, "properties"),
         ([], "body"),
@@ -93,6 +92,45 @@ def test_an_invalid_body_is_called_so(call, body, field):
     assert answer.status_code == 400
     assert answer.json["message"] == "Invalid body"
     assert list(answer.json["errors"]) == [field]
+
+
+REQUIRED = ("email", "firstname", "lastname")
+
+
+@pytest.mark.parametrize("blank", [None, "", " ", "\u00a0\u2003"], ids=ascii)
+@pytest.mark.parametrize("field", REQUIRED)
+def test_a_new_customer_without_a_required_field_is_an_invalid_body_that_names_it(
+    call, sandbox, field, blank
+):
+    body = {name: value for name, value in ADA.items() if name != field}
+    if blank is not None:
+        body[field] = blank
+
+    answer = call("POST", "/customers", body)
+
+    assert (answer.status_code, answer.json["error_code"]) == (400, "VALIDATION_ERROR")
+    assert answer.json["message"] == "Invalid body"
+    assert list(answer.json["errors"]) == [field]
+    assert sandbox.list_requests() == []
+    assert count_rows("records") == 0
+
+
+def test_every_required_field_that_a_new_customer_lacks_is_named_at_once(call):
+    answer = call("POST", "/customers", {"phone": "1"})
+
+    assert answer.json["errors"] == dict.fromkeys(REQUIRED, "Field is required")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"email": "a@example.com", "first_name": "Ada", "last_name": "L."},
+        {"properties": {"email": "a@example.com", "firstname": "Ada", "lastname": "L."}},
+    ],
+    ids=["other spellings", "within properties"],
+)
+def test_what_a_new_customer_must_have_counts_wherever_it_stands(call, body):
+    assert call("POST", "/customers", body).status_code == 201
 
 
 @each_fault
@@ -193,7 +231,7 @@ def test_a_change_that_hubspot_refuses_is_told_and_changes_nothing(call, in_hubs
 
 def test_an_email_that_another_has_is_a_conflict(call):
     call("POST", "/customers", ADA)
-    other = call("POST", "/customers", {"email": "bob@example.com"}).json["hubspot_id"]
+    other = call("POST", "/customers", ADA | {"email": "bob@example.com"}).json["hubspot_id"]
 
     answer = call("PUT", "/customers/ada@example.com", {"email": "bob@example.com"})
 

@@ -133,12 +133,13 @@ def test_any_other_status_has_the_one_body_too(make_app, status):
     assert "said by a library" not in answer.text
 
 
-def test_a_database_that_is_down_is_a_500_without_its_address(make_plain_app):
+def test_a_database_that_is_down_is_a_503_without_its_address(make_plain_app):
     app = make_plain_app(DATABASE_URL="postgresql://somebody:hunter2@127.0.0.1:1/crm")
 
     answer = app.test_client().post("/login", json={"email": "a@b.ch", "password": "secret"})
 
-    _assert_body(answer, 500, "INTERNAL_ERROR", "Internal server error")
+    _assert_body(answer, 503, "UNAVAILABLE", "The database is away; try again in a moment")
+    assert answer.headers["Retry-After"] == "5"
     assert "127.0.0.1" not in answer.text
 
 

@@ -260,3 +260,12 @@ def test_a_form_on_a_page_of_another_origin_gets_nowhere_by_open_access(
         "/api/v1/scan/cancel/x": 401,
         "/get-token/admin": 404,
     }
+
+
+def test_a_browser_that_is_signed_in_cannot_make_or_see_customers_at_the_root(session):
+    customer = {"email": "a@example.com", "firstname": "A", "lastname": "B"}
+
+    assert session.post("/", **customer).status_code == 401
+    assert session.client.post("/", json=customer).status_code == 401
+    assert session.client.put("/a@example.com", json=customer).status_code == 401
+    assert session.get("/a@example.com").status_code == 401

@@ -31,7 +31,10 @@ ROUTES = {
     ("GET", "/line_items", Guard.MEMBER),
     ("GET", "/line_items/<record_id>", Guard.MEMBER),
     ("GET", "/line_items/<record_id>/history", Guard.ADMIN),
-    ("GET", "/customers/<email>", Guard.MEMBER),
+    ("GET", "/customers/<email_path:email>", Guard.MEMBER),
+    ("GET", "/<email_segment:email>", Guard.MEMBER),
+    ("PUT", "/<email_segment:email>", Guard.ADMIN),
+    ("POST", "/", Guard.ADMIN),
     ("GET", "/sync/rejected", Guard.ADMIN),
     ("POST", "/sync/rejected/resend", Guard.ADMIN),
     ("POST", "/sync/rejected/<rejected_id>/resend", Guard.ADMIN),
@@ -56,12 +59,13 @@ ROUTES = {
     ),
     ("POST", "/customers", Guard.ADMIN),
     ("POST", "/customers/batch", Guard.ADMIN),
-    ("PUT", "/customers/<email>", Guard.ADMIN),
+    ("PUT", "/customers/<email_path:email>", Guard.ADMIN),
     ("POST", "/webhooks/hubspot", Guard.HUBSPOT),
     ("GET", "/health", Guard.PUBLIC),
     ("GET", "/metrics", Guard.OPERATOR),
     ("GET", "/api/v1/health", Guard.PUBLIC),
     ("GET", "/api/v1/stats", Guard.ADMIN),
+    ("GET", "/stats", Guard.ADMIN),
     ("POST", "/api/v1/scan/start", Guard.ADMIN),
     ("POST", "/api/v1/scan/cancel/<scan_id>", Guard.ADMIN),
     ("GET", "/api/v1/scan/status/<scan_id>", Guard.ADMIN),
@@ -121,7 +125,7 @@ ANSWERED_BY_FLASK = {"HEAD", "OPTIONS"}
 # Open to all in development, where no token is set; tests/api/test_metrics.py has the rest.
 OPEN_HERE = {Guard.PUBLIC, Guard.OPERATOR}
 CLOSED = sorted(
-    (method, path)
+    (method, path.replace("<email_segment:email>", "a@b.ch"))
     for method, path, guard in ROUTES
     if isinstance(guard, Guard) and guard not in OPEN_HERE
 )

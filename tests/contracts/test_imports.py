@@ -19,7 +19,9 @@ HOUSE = {
     "crm.config": {"crm.errors"},
     "crm.metrics": {"crm.services"},  # What there is to tell beside its own counts.
     "crm.extensions": set(),
-    "crm.streams": {"crm.extensions"},
+    "crm.outages": set(),
+    "crm.admission": {"crm.errors"},
+    "crm.streams": {"crm.extensions", "crm.outages"},
     "crm.open_access": {"crm.config", "crm.services"},
     "crm.hubspot": {"crm.errors", "crm.objects", "crm.version"},
     "crm.providers": {"crm.errors", "crm.hubspot", "crm.objects"},
@@ -32,6 +34,7 @@ HOUSE = {
         "crm.hubspot",
         "crm.models",
         "crm.objects",
+        "crm.outages",
         "crm.providers",
         "crm.queue",
         "crm.version",
@@ -39,27 +42,29 @@ HOUSE = {
     "crm.tasks": {"crm.services", "crm.queue", "crm.objects"},
     "crm.api": {
         *("crm.services", "crm.objects", "crm.errors", "crm.extensions", "crm.metrics"),
-        *("crm.streams", "crm.open_access"),
+        *("crm.admission", "crm.open_access", "crm.outages", "crm.streams"),
     },
     "crm.console": {
         *("crm.services", "crm.objects", "crm.errors", "crm.extensions", "crm.streams"),
-        "crm.open_access",
+        *("crm.open_access", "crm.outages"),
     },
     "crm.cli": {
         "crm.services",
         "crm.errors",  # An error becomes one line and an exit code here.
         "crm.queue",  # `flask worker` is the queue's worker.
     },
-    "crm.gunicorn": {"crm.config", "crm.metrics"},
+    "crm.gunicorn": {"crm.admission", "crm.config", "crm.metrics"},
     # The composition root, which knows all others but the two that run in processes of their own.
     "crm.factory": {
         *("crm.api", "crm.cli", "crm.config", "crm.console", "crm.errors", "crm.extensions"),
         *(
+            "crm.admission",
             "crm.logs",
             "crm.metrics",
             "crm.hubspot",
             "crm.models",
             "crm.objects",
+            "crm.outages",
             "crm.services",
             "crm.tasks",
             "crm.version",

@@ -123,7 +123,7 @@ def test_a_service_whose_redis_is_away_answers_503(app, browser, monkeypatch):
     answer = browser.get("")
     page = browser.client.get(f"/integrations/notion/oauth2callback?state={'a' * 43}&code=b")
 
-    assert (answer.status_code, answer.json["error_code"]) == (503, "SERVICE_UNAVAILABLE")
+    assert (answer.status_code, answer.json["error_code"]) == (503, "UNAVAILABLE")
     assert page.status_code == 503
     assert "Not connected" in page.text
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, ValidationError, fields, validates_schema
 
 from crm.api.schemas.contacts import ContactSchema
 from crm.api.schemas.inputs import EmailAddress, Few, Input, Line, Lines, MomentText, NumberText
@@ -10,9 +10,8 @@ from crm.api.schemas.outputs import Moment
 from crm.objects import ObjectType
 from crm.services.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
 
-MOST_DEALS = 100
-MOST_TICKETS = 100
-"""Of one deal."""
+MOST = 100
+"""Deals and tickets together, of one registration."""
 
 
 class TicketInput(Input):
@@ -35,7 +34,7 @@ class DealInput(Input):
     description = Lines(longest=65_536)
     pipeline = Line()
     closedate = MomentText()
-    tickets = Few(TicketInput, most=MOST_TICKETS, load_default=list)
+    tickets = Few(TicketInput, most=MOST, load_default=list)
 
 
 class RegistrationInput(Input):
@@ -48,7 +47,14 @@ class RegistrationInput(Input):
     firstname = Line(required=True, shortest=1)
     lastname = Line(required=True, shortest=1)
     phone = Line(longest=64)
-    deals = Few(DealInput, most=MOST_DEALS, load_default=list)
+    deals = Few(DealInput, most=MOST, load_default=list)
+
+    @validates_schema
+    def check_size(self, given: dict[str, Any], **_: Any) -> None:
+        """Refuse a graph that is too large."""
+        deals = given["deals"]
+        if len(deals) + sum(len(deal["tickets"]) for deal in deals) > MOST:
+            raise ValidationError(f"At most {MOST} deals and tickets together.", "deals")
 
 
 class LoginInput(Input):

@@ -1,14 +1,17 @@
 """Customers, as answers and as bodies."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from marshmallow import Schema, fields
 
 from crm.api.schemas.inputs import parser_saying, saying
 from crm.api.schemas.outputs import Moment
+from crm.errors import InvalidInputError
 from crm.services.customers import FIELDS
 
 _INVALID = "Invalid body"
+_REQUIRED = ("email", "firstname", "lastname")
 
 CustomerParser = parser_saying(_INVALID)
 
@@ -25,6 +28,17 @@ CustomerSchema = Schema.from_dict(
     },
     name="Customer",
 )
+
+
+def refuse_incomplete(properties: Mapping[str, str]) -> None:
+    """Raise if a new customer lacks what each must have.
+
+    Raises:
+        InvalidInputError: names each field that is missing or blank.
+    """
+    missing = [name for name in _REQUIRED if not properties.get(name, "").strip()]
+    if missing:
+        raise InvalidInputError(errors=dict.fromkeys(missing, "Field is required"))
 
 
 def invalid_body() -> AbstractContextManager[None]:

@@ -1,12 +1,14 @@
 """The state of the service."""
 
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, validate
+
+_is_a_status = validate.OneOf(("healthy", "unhealthy"))
 
 
 class DependencySchema(Schema):
     """One thing that the service stands on."""
 
-    status = fields.String(required=True)
+    status = fields.String(required=True, validate=_is_a_status)
     response_time_ms = fields.Float(required=True, allow_none=True)
 
 
@@ -39,7 +41,7 @@ class HealthMetricsSchema(Schema):
 class HealthSchema(Schema):
     """The answer to ``GET /health``."""
 
-    status = fields.String(required=True)
+    status = fields.String(required=True, validate=_is_a_status)
     timestamp = fields.String(required=True)
     version = fields.String(required=True)
     uptime_seconds = fields.Integer(required=True)
