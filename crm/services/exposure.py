@@ -9,11 +9,10 @@ import orjson
 from dotenv import set_key
 from flask import current_app
 
-from crm.config import PROJECT, Settings
+from crm.config import DEMO_EMAIL, DEMO_PASSWORD, PROJECT, Settings
 from crm.errors import ConfigError
 from crm.hubspot.errors import HubSpotUnavailableError
 from crm.hubspot.probe import probe
-from crm.services.demo import DEMO_EMAIL, DEMO_PASSWORD
 
 _FILE = PROJECT / ".env.local"
 _JSON = {"Content-Type": "application/json"}
