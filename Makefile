@@ -65,11 +65,11 @@ upgrade-check: $(TESTS) ## upgrade an installation of the release before while i
 screenshots: $(TESTS) ## take pictures of every page of the console; needs Chromium
 	$(VENV) -m tests.screenshots
 
-postman: $(READY) ## write docs/postman_collection.json from the OpenAPI document
+postman: $(RUNS) ## write docs/postman_collection.json from the OpenAPI document
 	@$(VENV) -m flask --app crm openapi postman > docs/postman_collection.json.new
 	@mv docs/postman_collection.json.new docs/postman_collection.json
 
-expose: $(READY) ## turn open access off, then tell how to receive HubSpot's webhooks here
+expose: $(RUNS) ## turn open access off, then tell how to receive HubSpot's webhooks here
 	@$(VENV) -m flask --app crm expose
 
 image: ## build the container image
