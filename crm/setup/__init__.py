@@ -1,0 +1,1 @@
+"""The first service of docker-compose.yml: what every other one needs, written once into volumes."""
