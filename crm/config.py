@@ -1,10 +1,10 @@
 """Settings: read once from the environment and the .env files, checked, and never changed again.
 
-The only module that reads ``os.environ``. From the strongest to the weakest: the environment,
-``.env.local`` (not in git), ``.env`` (committed, harmless), and what ``python run.py`` wrote about
-the embedded parts it started. ``SETTINGS_FILE`` in the environment names another file to read in
-place of ``.env.local``; in containers it is the one that ``crm.setup`` wrote. An empty value counts
-as not set.
+The only module of the app that reads ``os.environ``. From the strongest to the weakest: the
+environment, ``.env.local`` (not in git), ``.env`` (committed, harmless), and what ``python run.py``
+wrote about the embedded parts it started. ``SETTINGS_FILE`` in the environment names another file
+to read in place of ``.env.local``; in containers it is the one that ``crm.setup`` wrote. An empty
+value counts as not set.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 EMBEDDED_FILE = "embedded.env"
 """In the data folder: how the other commands reach the parts that ``run.py`` started."""
 
-NEW_SECRET = "`head -c 32 /dev/urandom | base64 | tr '+/' '-_'` makes one"
-"""Any 32 random bytes in URL-safe base64 are a Fernet key, and good enough for all other secrets."""
+NEW_SECRET = "`head -c 32 /dev/urandom | base64 | tr '+/' '-_'` makes one"  # noqa: S105 - how, not what
+"""Any 32 random bytes in URL-safe base64 are a Fernet key, and good enough for every secret."""
 
 WEBHOOK_PATH = "/webhooks/hubspot"
 OAUTH_CALLBACK_PATH = "/integrations/{provider}/oauth2callback"
@@ -288,7 +288,7 @@ def read_env_file(file: Path, *, interpolate: bool = True) -> dict[str, str | No
 
 
 def _embedded(settings: Settings) -> dict[str, str]:
-    written = _set(_read(settings.data_folder / EMBEDDED_FILE))
+    written = _set(read_env_file(settings.data_folder / EMBEDDED_FILE))
     if not settings.has_own_app:
         return written
     # A portal of one's own, and perhaps an older run's sandbox: nothing of the two may mix.

@@ -1,1 +1,1 @@
-"""The first service of docker-compose.yml: what every other one needs, written once into volumes."""
+"""The first service of docker-compose.yml: writes what all others need, once, into volumes."""

@@ -1,5 +1,6 @@
 """``python -m crm.setup``: once before everything else, in docker-compose.yml."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -11,23 +12,30 @@ from crm.setup.volumes import Volumes
 
 _FIXED = frozenset({"FLASK_ENV", "DATA_DIR"})
 _OF_COMPOSE = frozenset({"PORT", "SANDBOX_PORT", "BIND", "PROXY_BIND", "WEB_MEMORY"})
-_HANDED_ON = {each.name.upper() for each in fields(Settings)} - _FIXED - _OF_COMPOSE | {PASSWORD}
+_DEFAULTS = {each.name.upper(): str(each.default) for each in fields(Settings)}
+_HANDED_ON = _DEFAULTS.keys() - _FIXED - _OF_COMPOSE | {PASSWORD}
 
 
-def set_up(volumes: Volumes, environ: Mapping[str, str] | None = None) -> list[str]:
+def set_up(volumes: Volumes, environ: Mapping[str, str]) -> list[str]:
     """Write what every other service needs; returns what the operator should know, a line each.
 
     Args:
         volumes: where all of it lies.
-        environ: what Compose hands on of the shell and of ``.env``; our own when left out.
+        environ: what Compose hands on of the shell and of ``.env``.
 
     Raises:
         ConfigError: something is missing or wrong; one line that says what to do.
     """
+    own = read_env_file(volumes.project / ".env.local")
     given = gather(environ, project=volumes.project)
     plan = make_plan(
         Found(
-            given={name: given[name] for name in _HANDED_ON & given.keys()},
+            given={
+                name: value
+                for name, value in given.items()
+                # A default that stands in .env is nobody's wish.
+                if name in _HANDED_ON and (name in own or value != _DEFAULTS.get(name))
+            },
             kept=volumes.read_settings(),
             kept_password=volumes.read_password(),
             has_database=volumes.has_database(),
@@ -35,13 +43,13 @@ def set_up(volumes: Volumes, environ: Mapping[str, str] | None = None) -> list[s
     )
     volumes.write(plan)
     used = {**plan.settings, PASSWORD: plan.password}
-    used |= {name: value for name, value in given.items() if name in _OF_COMPOSE}
-    return [*_idle_lines(volumes, used), _what_hubspot_is(plan)]
+    used |= {name: environ.get(name, "") for name in _OF_COMPOSE}
+    return [*_idle_lines(own, used), _what_hubspot_is(plan)]
 
 
-def _idle_lines(volumes: Volumes, used: Mapping[str, str]) -> Iterator[str]:
+def _idle_lines(own: Mapping[str, str | None], used: Mapping[str, str]) -> Iterator[str]:
     """Tell of every line of ``.env.local`` that does nothing."""
-    for name, value in read_env_file(volumes.project / ".env.local").items():
+    for name, value in own.items():
         if value != "" and used.get(name) != value:
             yield f"{name} in .env.local does nothing: {_why_idle(name, value)}"
 
@@ -71,7 +79,7 @@ def _what_hubspot_is(plan: Plan) -> str:
 def main() -> int:
     """Set up; returns the exit code."""
     try:
-        lines = set_up(Volumes())
+        lines = set_up(Volumes(), os.environ)
     except ConfigError as error:
         sys.stderr.write(f"{error.message}\n")
         return 1

@@ -87,7 +87,7 @@ def _write(file: Path, content: str, *, owner: str | int | None = None) -> None:
             new.flush()
             os.fsync(new.fileno())
         if owner is not None:
-            shutil.chown(beside, owner, owner)
+            shutil.chown(beside, owner)
         beside.replace(file)
     except OSError as error:
         with suppress(OSError):
