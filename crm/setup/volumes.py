@@ -49,7 +49,7 @@ class Volumes:
         return any("PG_VERSION" in files for _, _, files in walk)
 
     def write(self, plan: Plan) -> None:
-        """Write everything, what is unchanged not again.
+        """Write everything.
 
         Raises:
             ConfigError: it cannot be written; what was there before stays.
@@ -80,8 +80,6 @@ def _escape(value: str) -> str:
 def _write(file: Path, content: str, *, owner: str | int | None = None) -> None:
     beside = file.with_name(f".{file.name}")
     try:
-        if file.exists() and file.read_text(encoding="utf-8") == content:
-            return
         with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as new:
             new.write(content)
             new.flush()

@@ -51,7 +51,7 @@ def instructions():
 
 @pytest.fixture(scope="module")
 def targets():
-    return dict(re.findall(r"^([a-z]+):(?!=)(.*)$", read("Makefile"), re.MULTILINE))
+    return dict(re.findall(r"^([a-z-]+):(?!=)(.*)$", read("Makefile"), re.MULTILINE))
 
 
 def test_dotenv_lists_exactly_the_settings_that_the_service_knows(dotenv):
