@@ -10,6 +10,8 @@ from crm.errors import ConfigError
 from crm.setup.plan import PASSWORD, Found, Plan, make_plan
 from crm.setup.volumes import Volumes
 
+_PREFIX = "GIVEN_"
+"""In our environment, before the names of what Compose hands on."""
 _FIXED = frozenset({"FLASK_ENV", "DATA_DIR"})
 _OF_COMPOSE = frozenset({"PORT", "SANDBOX_PORT", "BIND", "PROXY_BIND", "WEB_MEMORY"})
 _DEFAULTS = {each.name.upper(): str(each.default) for each in fields(Settings)}
@@ -78,8 +80,13 @@ def _what_hubspot_is(plan: Plan) -> str:
 
 def main() -> int:
     """Set up; returns the exit code."""
+    given = {
+        name.removeprefix(_PREFIX): value
+        for name, value in os.environ.items()
+        if name.startswith(_PREFIX)
+    }
     try:
-        lines = set_up(Volumes(), os.environ)
+        lines = set_up(Volumes(), given)
     except ConfigError as error:
         sys.stderr.write(f"{error.message}\n")
         return 1
