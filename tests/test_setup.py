@@ -457,6 +457,15 @@ def test_another_number_of_proxies_is_the_operators_word(installation, count):
     assert installation.settings().trusted_proxies == count
 
 
+@pytest.mark.parametrize(
+    ("bind", "warned"), [("10.0.0.5", True), ("127.0.0.1", False), ("", False)]
+)
+def test_a_service_that_is_published_past_its_proxy_is_told_of(installation, bind, warned):
+    said = installation.up(PUBLIC_URL="https://crm.example.com", BIND=bind)
+
+    assert any("PROXY_BIND" in line for line in said) is warned
+
+
 def test_without_an_address_no_proxy_is_trusted(installation):
     installation.up()
 

@@ -46,7 +46,7 @@ def set_up(volumes: Volumes, environ: Mapping[str, str]) -> list[str]:
     volumes.write(plan)
     used = {**plan.settings, PASSWORD: plan.password}
     used |= {name: environ.get(name, "") for name in _OF_COMPOSE}
-    return [*_idle_lines(own, used), _what_hubspot_is(plan)]
+    return [*_idle_lines(own, used), *_warnings(plan, used["BIND"]), _what_hubspot_is(plan)]
 
 
 def _idle_lines(own: Mapping[str, str | None], used: Mapping[str, str]) -> Iterator[str]:
@@ -68,6 +68,14 @@ def _why_idle(name: str, value: str | None) -> str:
     if name in _HANDED_ON:
         return "the shell sets another value"
     return "there is no such setting"
+
+
+def _warnings(plan: Plan, bind: str) -> Iterator[str]:
+    if bind not in {"", "127.0.0.1", "::1", "localhost"} and plan.settings.get("PUBLIC_URL"):
+        yield (
+            "BIND publishes the service past its proxy, and whoever calls it there chooses the "
+            "address that is believed; PROXY_BIND publishes the proxy alone"
+        )
 
 
 def _what_hubspot_is(plan: Plan) -> str:
