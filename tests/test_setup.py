@@ -5,15 +5,19 @@ import stat
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
+from contextlib import closing
 from dataclasses import replace
 
+import psycopg2
 import pytest
 from cryptography.fernet import Fernet
+from psycopg2.extensions import make_dsn
 
 from crm.config import PROJECT, load_settings
 from crm.errors import ConfigError
 from crm.sandbox import DEFAULT_TOKEN
 from crm.setup.__main__ import set_up
+from crm.setup.demo_database import make_demo_database
 from crm.setup.volumes import Volumes, render
 
 PORTAL = {"HUBSPOT_PRIVATE_APP_TOKEN": "pat-eu1-1"}
@@ -497,6 +501,25 @@ def test_settings_are_read_as_they_were_written(tmp_path):
     (tmp_path / "settings").write_text(render({"A": "${B}'\\", "B": "1\n2"}))
 
     assert Volumes(settings=tmp_path / "settings").read_settings() == {"A": "${B}'\\", "B": "1\n2"}
+
+
+def databases(address):
+    with closing(psycopg2.connect(address)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT datname FROM pg_database")
+        return {name for (name,) in cursor.fetchall()}
+
+
+def test_the_database_of_the_demo_is_made_once(postgres):
+    address = postgres("beside_the_demo")
+    for _ in range(2):
+        make_demo_database(make_dsn(address, dbname="crm_demo"))
+
+    assert "crm_demo" in databases(address)
+
+
+@pytest.mark.parametrize("address", ["postgresql://nowhere/crm", "postgresql://nowhere"])
+def test_a_database_of_ones_own_is_left_alone(address):
+    make_demo_database(address)
 
 
 def test_setup_outside_of_its_container_is_one_line_and_exit_code_1(tmp_path):

@@ -6,15 +6,14 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from crm.config import load_settings
-from crm.setup.plan import DATABASE, DEMO_DATABASE
+from crm.setup.plan import DEMO_DATABASE
 
 
-def main() -> None:
-    """Make the database unless it is there; any other database is the operator's."""
-    address = load_settings().database_url
-    if parse_dsn(address)["dbname"] != DEMO_DATABASE:
+def make_demo_database(address: str) -> None:
+    """Make the database of an address unless it is there; any other one is the operator's."""
+    if parse_dsn(address).get("dbname") != DEMO_DATABASE:
         return
-    with closing(psycopg2.connect(make_dsn(address, dbname=DATABASE))) as connection:
+    with closing(psycopg2.connect(make_dsn(address, dbname="postgres"))) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DEMO_DATABASE,))
@@ -23,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    make_demo_database(load_settings().database_url)
