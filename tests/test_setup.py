@@ -185,6 +185,7 @@ def test_a_password_of_any_letters_reaches_the_database(installation):
 
     assert installation.password == "a@b/c:d%40'e f"
     assert "a%40b%2Fc%3Ad%2540%27e%20f@db" in installation.settings().database_url
+    assert "POSTGRES_PASSWORD=" not in installation.volumes.settings.read_text()
 
 
 def test_secrets_of_the_edition_before_are_taken_over(installation):
