@@ -22,6 +22,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     FLASK_ENV=production \
+    BIND=0.0.0.0 \
     PORT=4012
 # By number, so that Kubernetes sees that it is not root.
 USER 10001

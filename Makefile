@@ -1,6 +1,6 @@
 # Everything a person or CI does with this project. Needs Python 3.11+, make and git.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all lint types format check lock secrets bench chaos upgrade-check screenshots postman expose image clean
+.PHONY: help run test test-all lint types format check lock bench chaos upgrade-check screenshots postman expose image compose-check clean
 
 # The interpreters that .venv may be made of, best first; `make run PYTHON=python3.12` names one.
 PYTHON = python3 python3.13 python3.12 python3.11 python3.14
@@ -46,13 +46,6 @@ lock: $(RUNS) ## pin what pyproject.toml asks for; with UPGRADE=1 everything at 
 COMPILE = $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --annotation-style line \
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
-# Any 32 random bytes in URL-safe base64 are a Fernet key, and good enough for all the others.
-secrets: ## write .env.local with fresh secrets for docker compose
-	@if [ -e .env.local ]; then echo ".env.local exists; move it away first." >&2; exit 1; fi
-	@umask 077; for name in SECRET_KEY JWT_SECRET_KEY ENCRYPTION_KEYS METRICS_TOKEN POSTGRES_PASSWORD; do \
-		echo "$$name=$$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')"; done > .env.local
-	@echo "Wrote .env.local."
-
 bench: $(TESTS) ## measure, and compare with what the hardware allows
 	$(VENV) -m tests.bench
 
@@ -74,6 +67,10 @@ expose: $(RUNS) ## turn open access off, then tell how to receive HubSpot's webh
 
 image: ## build the container image
 	docker build --tag crm .
+
+# ENGINE is what runs a command in a copy of this folder where the engine is, such as "ssh host cd crm;".
+compose-check: ## try docker-compose.yml on a real Docker engine, from first start to last resort
+	@$(ENGINE) tests/compose/check
 
 clean: ## remove .venv and every cache; data stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,8 +1,10 @@
 """Settings: read once from the environment and the .env files, checked, and never changed again.
 
-The only module that reads ``os.environ``. From the strongest to the weakest: the environment,
-``.env.local`` (not in git), ``.env`` (committed, harmless), and what ``python run.py`` wrote about
-the embedded parts it started. An empty value counts as not set.
+The only module of the app that reads ``os.environ``. From the strongest to the weakest: the
+environment, ``.env.local`` (not in git), ``.env`` (committed, harmless), and what ``python run.py``
+wrote about the embedded parts it started. ``SETTINGS_FILE`` in the environment names another file
+to read in place of ``.env.local``; in containers it is the one that ``crm.setup`` wrote. An empty
+value counts as not set.
 """
 
 import hashlib
@@ -31,6 +33,9 @@ EMBEDDED_FILE = "embedded.env"
 
 DEMO_EMAIL = "demo@example.com"
 DEMO_PASSWORD = "demo-password"  # noqa: S105 - of an account on this machine, on sandbox data
+
+NEW_SECRET = "`head -c 32 /dev/urandom | base64 | tr '+/' '-_'` makes one"  # noqa: S105 - how, not what
+"""Any 32 random bytes in URL-safe base64 are a Fernet key, and good enough for every secret."""
 
 WEBHOOK_PATH = "/webhooks/hubspot"
 OAUTH_CALLBACK_PATH = "/integrations/{provider}/oauth2callback"
@@ -331,28 +336,69 @@ def load_settings(
     Raises:
         ConfigError: a value is malformed, or production lacks a secret; one line that names it.
     """
-    defaults = _read(project / ".env")
-    strongest = os.environ if environ is None else environ
-    # The flask command copies .env into the environment, where it would beat .env.local.
-    strongest = {name: value for name, value in strongest.items() if defaults.get(name) != value}
-    given = _set(defaults) | _set(_read(project / ".env.local")) | _set(strongest)
+    given = gather(environ, project=project)
     settings = _parse(given)
     if embedded and not settings.is_production:
-        settings = _parse(_embedded(settings) | given)
+        given = _embedded(settings) | given
+    return check_settings(given)
+
+
+def check_settings(given: Mapping[str, str]) -> Settings:
+    """Check settings that were read.
+
+    Raises:
+        ConfigError: a value is malformed, or production lacks a secret; one line that names it.
+    """
+    settings = _parse(given)
     _refuse_unusable_portal(settings)
     _refuse_unsafe_production(settings)
     return settings
 
 
-def _read(file: Path) -> dict[str, str | None]:
+def gather(environ: Mapping[str, str] | None = None, *, project: Path = PROJECT) -> dict[str, str]:
+    """Read what is set, unchecked: the environment, the file of one's own settings, and ``.env``.
+
+    Args:
+        environ: the strongest source; the process's own environment when left out.
+        project: the folder that holds the files.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    defaults = read_env_file(project / ".env")
+    strongest = os.environ if environ is None else environ
+    # The flask command copies .env into the environment, where it would beat .env.local.
+    strongest = {name: value for name, value in strongest.items() if defaults.get(name) != value}
+    named = strongest.get("SETTINGS_FILE")
+    if named and not Path(named).exists():
+        raise ConfigError(f"SETTINGS_FILE is {named}, and there is no such file")
+    own = (
+        # As a program wrote it: a dollar sign is one.
+        read_env_file(Path(named), interpolate=False)
+        if named
+        else read_env_file(project / ".env.local")
+    )
+    return _set(defaults) | _set(own) | _set(strongest)
+
+
+def read_env_file(file: Path, *, interpolate: bool = True) -> dict[str, str | None]:
+    """Read a file of settings; one that is not there is empty.
+
+    Args:
+        file: its path.
+        interpolate: whether ``${NAME}`` in a value stands for another one.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     try:
-        return dotenv_values(file)
+        return dotenv_values(file, interpolate=interpolate)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
 
 
 def _embedded(settings: Settings) -> dict[str, str]:
-    written = _set(_read(settings.data_folder / EMBEDDED_FILE))
+    written = _set(read_env_file(settings.data_folder / EMBEDDED_FILE))
     if not settings.has_own_app:
         return written
     # A portal of one's own, and perhaps an older run's sandbox: nothing of the two may mix.
@@ -396,8 +442,7 @@ def _refuse_unusable_portal(settings: Settings) -> None:
         return
     if settings.hubspot_refresh_token and not settings.encryption_keys:
         raise ConfigError(
-            "ENCRYPTION_KEYS is not set; OAuth tokens are stored, and only encrypted: "
-            "`make secrets` writes a fresh key"
+            f"ENCRYPTION_KEYS is not set; OAuth tokens are stored, and only encrypted: {NEW_SECRET}"
         )
     if settings.public_url.startswith("http://"):
         raise ConfigError("PUBLIC_URL must begin with https://; HubSpot calls nothing else")
@@ -411,11 +456,9 @@ def _refuse_unsafe_production(settings: Settings) -> None:
     for name in ("secret_key", "jwt_secret_key"):
         value = getattr(settings, name)
         if not value:
-            raise ConfigError(f"{name.upper()} is not set; `make secrets` writes fresh ones")
+            raise ConfigError(f"{name.upper()} is not set; {NEW_SECRET}")
         if len(value) < _SHORTEST_SECRET or any(word in value.lower() for word in _KNOWN_SECRETS):
-            raise ConfigError(
-                f"{name.upper()} is too short or well known; `make secrets` writes fresh ones"
-            )
+            raise ConfigError(f"{name.upper()} is too short or well known; {NEW_SECRET}")
     _refuse_open_doors(settings)
     if settings.web_concurrency > 1 and not settings.redis_url:
         raise ConfigError(

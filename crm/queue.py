@@ -8,8 +8,11 @@ at ``crm.tasks``.
 import asyncio
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, LiteralString
 
 import procrastinate
@@ -148,17 +151,20 @@ def is_needed() -> bool:
         return bool(session.scalar(_NEEDED))
 
 
-def run_worker(database_url: str, *, concurrency: int, around: TaskMiddleware) -> None:
+def run_worker(
+    database_url: str, *, concurrency: int, around: TaskMiddleware, heartbeat: Path | None = None
+) -> None:
     """Work on jobs until told to stop (SIGTERM, SIGINT), then finish those that are running.
 
     Args:
         database_url: the same database, for Procrastinate's own psycopg 3 connections.
         concurrency: how many jobs at once, a thread each.
         around: wraps every run of a task.
+        heartbeat: a file that is touched with each sign of life that the database has taken.
     """
     asyncio.run(
         _work_until_told(
-            database_url,
+            partial(_WorkerConnector, database_url, heartbeat),
             concurrency=concurrency,
             delete_jobs="successful",
             fetch_job_polling_interval=POLLING.total_seconds(),
@@ -179,20 +185,23 @@ class _WorkerConnector(procrastinate.PsycopgConnector):
     everyone else can see, and hold its lock.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, heartbeat: Path | None) -> None:
         super().__init__(conninfo=database_url, timeout=_LONGEST_WAIT_FOR_A_CONNECTION)
         self.lost = asyncio.Event()
+        self._heartbeat = heartbeat
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
-        """Do what ends a job, among others."""
+        """Do what ends a job and what shows a sign of life, among others."""
         try:
             await super().execute_query_async(query, **arguments)
         except ConnectorException:
             self.lost.set()
             raise
+        if self._heartbeat:
+            self._heartbeat.touch()
 
 
-async def _work_until_told(database_url: str, **options: Any) -> None:
+async def _work_until_told(connect: Callable[[], _WorkerConnector], **options: Any) -> None:
     """Run Procrastinate's worker, and a new one whenever the database was lost."""
     told = asyncio.Event()
     _leaving.clear()
@@ -204,7 +213,7 @@ async def _work_until_told(database_url: str, **options: Any) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, tell)
     while not told.is_set():
-        connector = _WorkerConnector(database_url)
+        connector = connect()
         working = asyncio.create_task(_work(connector, options))
         await _first(working, told.wait(), connector.lost.wait())
         working.cancel()

@@ -10,7 +10,7 @@ import pytest
 from crm.config import EMBEDDED_FILE, PROJECT, load_settings
 from crm.errors import ConfigError
 
-# As `make secrets` writes them: 32 bytes in URL-safe base64.
+# 32 bytes in URL-safe base64.
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 OAUTH = {
     "HUBSPOT_CLIENT_ID": "an id",
@@ -61,6 +61,28 @@ def test_what_flask_copied_from_env_into_the_environment_does_not_beat_env_local
     files = {".env": "REGISTRATION=open", ".env.local": "REGISTRATION=closed"}
 
     assert project(files, {"REGISTRATION": "open"}).registration == "closed"
+
+
+def test_settings_file_is_read_in_place_of_env_local(project, tmp_path):
+    files = {".env": "PORT=1", ".env.local": "PORT=2\nSANDBOX_PORT=2", "made": "PORT='3'"}
+    named = {"SETTINGS_FILE": str(tmp_path / "made")}
+
+    assert project(files, named).port == 3
+    assert project(files, named).sandbox_port == 4013
+    assert project(files, named | {"PORT": "4"}).port == 4
+
+
+def test_a_dollar_sign_in_settings_file_is_one(project, tmp_path):
+    files = {"made": "HUBSPOT_CLIENT_SECRET='${PATH}'"}
+
+    settings = project(files, {"SETTINGS_FILE": str(tmp_path / "made")})
+
+    assert settings.hubspot_client_secret == "${PATH}"
+
+
+def test_settings_file_that_is_not_there_is_one_line(project, tmp_path):
+    with pytest.raises(ConfigError, match=r"SETTINGS_FILE is .*/made, and there is no such file"):
+        project(environ={"SETTINGS_FILE": str(tmp_path / "made")})
 
 
 def test_a_flask_command_really_sees_env_local(tmp_path):

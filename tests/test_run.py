@@ -20,6 +20,7 @@ import requests
 from dotenv import dotenv_values
 from playwright.sync_api import expect
 
+from crm.config import NEW_SECRET
 from crm.sandbox import DEFAULT_PORTAL_ID
 from run import DEMO_EMAIL, DEMO_PASSWORD
 from tests.browser import CHROMIUM, MISSING, started_browser
@@ -743,7 +744,7 @@ def test_a_secret_that_production_lacks_is_one_line(checkout):
         SECRET_KEY="s" * 32,
     )
 
-    assert line == "crm: JWT_SECRET_KEY is not set; `make secrets` writes fresh ones"
+    assert line == f"crm: JWT_SECRET_KEY is not set; {NEW_SECRET}"
 
 
 def refusal(checkout, **changes):

@@ -48,10 +48,11 @@ def environment(settings: Settings, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def flask_worker(settings: Settings, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``flask worker``, as it is started in earnest; its log is in the folder."""
+    """``flask worker``, as it is started in earnest; its log and heartbeat are in the folder."""
+    command = [sys.executable, "-m", "flask", "--app", "crm", "worker"]
     with (folder / "worker.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flask", "--app", "crm", "worker"],
+            [*command, "--heartbeat", str(folder / "heartbeat")],
             cwd=ROOT,
             env=environment(settings, folder),
             stdout=log,
@@ -279,6 +280,47 @@ def test_a_job_whose_end_could_not_be_written_down_does_not_run_for_ever(
     wait_until(is_all_synced, LONGEST)
 
     assert workers.is_alive(worker)
+
+
+def beats_within(seconds: float, file: Path) -> bool:
+    """Whether the worker shows a sign of life."""
+    file.unlink(missing_ok=True)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and not file.exists():
+        time.sleep(0.05)
+    return file.exists()
+
+
+def test_a_worker_shows_that_it_is_alive_unless_it_hangs(app, tmp_path):
+    file = tmp_path / "heartbeat"
+    with flask_worker(app.extensions["crm_settings"], tmp_path) as worker:
+        begins = beats_within(LONGEST, file)
+        goes_on = beats_within(10, file)
+        worker.send_signal(signal.SIGSTOP)
+        hangs = beats_within(5, file)
+        worker.send_signal(signal.SIGCONT)
+        recovers = beats_within(30, file)
+    forget_workers()
+
+    assert (begins, goes_on, hangs, recovers) == (True, True, False, True)
+
+
+def test_a_worker_without_its_database_shows_no_life(own_postgres, make_settings, tmp_path):
+    file = tmp_path / "heartbeat"
+    settings = make_settings(DATABASE_URL=own_postgres.get_uri(database="crm"))
+    with create_app(settings).app_context():
+        flask_migrate.upgrade()
+        db.session.remove()
+        for engine in db.engines.values():
+            engine.dispose()
+    with flask_worker(settings, tmp_path):
+        begins = beats_within(LONGEST, file)
+        own_postgres._stop()
+        is_silent = not beats_within(5, file)
+        own_postgres.ensure_postgres_running()
+        recovers = beats_within(30, file)
+
+    assert (begins, is_silent, recovers) == (True, True, True)
 
 
 def test_a_restart_of_postgres_loses_nothing_accepted(

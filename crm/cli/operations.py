@@ -1,6 +1,7 @@
 """``flask worker`` and ``flask health``: the parts of the service, and how they are."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,13 @@ log = structlog.get_logger(__name__)
 
 
 @click.command("worker", cls=Command)
-def worker() -> None:
+@click.option(
+    "--heartbeat",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Touch this file every two seconds while the worker and its database are alive.",
+)
+def worker(heartbeat: Path | None) -> None:
     """Work on background jobs until stopped: pushes to HubSpot, and what is scheduled."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     settings = app.extensions["crm_settings"]
@@ -34,7 +41,12 @@ def worker() -> None:
                 raise
 
     push.begin()
-    run_worker(settings.database_url, concurrency=settings.worker_concurrency, around=within_app)
+    run_worker(
+        settings.database_url,
+        concurrency=settings.worker_concurrency,
+        around=within_app,
+        heartbeat=heartbeat,
+    )
 
 
 @click.command("health", cls=Command)

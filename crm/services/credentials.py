@@ -17,7 +17,7 @@ import structlog
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from sqlalchemy import Float, cast, func, or_, select, update
 
-from crm.config import Settings
+from crm.config import NEW_SECRET, Settings
 from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotAuthError, HubSpotRevokedError, HubSpotUnavailableError
 from crm.hubspot.oauth import Grant, OAuthApp
@@ -232,7 +232,6 @@ def make_vault(settings: Settings) -> MultiFernet:
     """
     if not settings.encryption_keys:
         raise HubSpotAuthError(
-            "ENCRYPTION_KEYS is not set, and OAuth tokens are stored encrypted only; "
-            "`make secrets` writes a fresh key"
+            f"ENCRYPTION_KEYS is not set, and OAuth tokens are stored encrypted only; {NEW_SECRET}"
         )
     return MultiFernet([Fernet(key.strip()) for key in settings.encryption_keys.split(",")])

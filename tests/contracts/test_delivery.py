@@ -18,8 +18,11 @@ from crm.config import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
-# What only `python run.py` reads; in containers, ports are fixed and parts have hosts of their own.
-SETTINGS_OF_THE_LAUNCHER = {"BIND", "PORT", "SANDBOX_PORT", "DATA_DIR", "LOG_REQUESTS"}
+# In containers the first is always production, nothing is embedded, and parts have logs of their own.
+FIXED_IN_CONTAINERS = {"FLASK_ENV", "DATA_DIR", "LOG_REQUESTS"}
+# What docker-compose.yml itself reads, beside some settings.
+OF_COMPOSE = {"POSTGRES_PASSWORD", "BIND", "PROXY_BIND", "WEB_MEMORY"}
+OWN = ["web", "worker", "migrate"]
 # Each holds the one before.
 PINS = ("requirements.txt", "requirements-run.txt", "requirements-dev.txt")
 SECRET_NAME = re.compile(
@@ -107,17 +110,77 @@ def test_every_service_has_a_health_check_or_runs_once(services, instructions):
     assert set(services) == checked | awaited | (images_own & {"web"})
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "migrate"])
-def test_compose_hands_every_setting_on(services, name):
-    assert set(services[name]["environment"]) == set(SETTINGS) - SETTINGS_OF_THE_LAUNCHER
+def test_compose_hands_every_setting_to_setup(services):
+    names = set(SETTINGS) - FIXED_IN_CONTAINERS | OF_COMPOSE
+
+    # With something in front, so that it does not hide from Compose that .env.local has changed.
+    assert services["setup"]["environment"] == {f"GIVEN_{each}": f"${{{each}:-}}" for each in names}
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "migrate"])
-def test_compose_runs_production_and_demands_its_secrets(services, name):
-    environment = services[name]["environment"]
+def test_compose_can_be_asked_in_any_shell():
+    # Else `ps` and `down` would fail in a new one.
+    assert "?" not in "".join(re.findall(r"\$\{[^}]*\}", read("docker-compose.yml")))
 
-    assert environment["FLASK_ENV"] == "production"
-    assert all(":?" in environment[key] for key in ("SECRET_KEY", "JWT_SECRET_KEY"))
+
+def test_the_image_runs_production(instructions):
+    assert any("FLASK_ENV=production" in arguments for word, arguments in instructions)
+
+
+def test_secrets_are_mounted_where_they_are_needed_and_nowhere_else(services):
+    mounts = {
+        (each, name)
+        for name, service in services.items()
+        for each in service.get("volumes", ())
+        if isinstance(each, str) and each.startswith(("settings:", "password:"))
+    }
+
+    assert mounts == {
+        ("settings:/settings", "setup"),
+        ("password:/password", "setup"),
+        *(("settings:/settings:ro", name) for name in OWN),
+        ("password:/password:ro", "db"),
+    }
+
+
+def test_no_service_but_setup_has_a_secret_in_its_environment(services):
+    assert [
+        (name, each)
+        for name, service in services.items()
+        if name != "setup"
+        for each in service.get("environment", ())
+        if SECRET_NAME.search(each) and not each.endswith("_FILE")
+    ] == []
+
+
+def test_nothing_is_published_beyond_this_machine_unless_bind_says_so(services):
+    bound = ("${BIND:-127.0.0.1}:", "${PROXY_BIND:-${BIND:-127.0.0.1}}:", "127.0.0.1:")
+    ports = [port for each in services.values() for port in each.get("ports", ())]
+
+    assert [each for each in ports if not each.startswith(bound)] == []
+    assert services["sandbox"]["ports"] == ["127.0.0.1:${SANDBOX_PORT:-4013}:4013"]
+
+
+def test_the_image_is_built_once_and_never_pulled(services):
+    ours = {name: each for name, each in services.items() if each["image"] == "crm"}
+
+    assert [name for name, each in services.items() if "build" in each] == ["setup"]
+    assert {each["pull_policy"] for each in ours.values()} == {"never"}
+
+
+def test_what_runs_once_is_not_restarted(services):
+    assert {services[name]["restart"] for name in ("setup", "migrate")} == {"no"}
+
+
+def test_every_service_has_limits_and_rotates_its_log(services):
+    assert [
+        name
+        for name, each in services.items()
+        if not (
+            each.get("mem_limit")
+            and each.get("pids_limit")
+            and each["logging"]["options"]["max-size"]
+        )
+    ] == []
 
 
 def test_the_worker_can_be_scaled(services):

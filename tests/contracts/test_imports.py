@@ -17,6 +17,7 @@ HOUSE = {
     "crm.version": set(),
     "crm.sandbox": set(),  # HubSpot knows nothing of us.
     "crm.config": {"crm.errors"},
+    "crm.setup": {"crm.config", "crm.errors"},  # A program of its own, before all others.
     "crm.metrics": {"crm.services"},  # What there is to tell beside its own counts.
     "crm.extensions": set(),
     "crm.outages": set(),
@@ -93,6 +94,7 @@ STRANGERS = {
         *("flask_smorest", "flask_limiter", "werkzeug", "webargs", "click"),
         *("requests", "procrastinate"),
     ),
+    "crm.setup": ("flask", "werkzeug", "sqlalchemy", "procrastinate"),
     "crm.tasks": ("flask", "requests", "sqlalchemy", "psycopg", "procrastinate"),
     "crm.api": ("requests", "sqlalchemy", "psycopg", "procrastinate", "alembic"),
     "crm.console": ("requests", "sqlalchemy", "psycopg", "procrastinate", "alembic"),
