@@ -195,12 +195,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_looked_at_by_another(item: pytest.Item) -> bool:
-    if not isinstance(item, pytest.Function) or "visitor" not in item.fixturenames:
+    params = getattr(item, "callspec", None) and item.callspec.params
+    if not params or "visitor" not in params:
         return False
     if any("visitor" in each.args[0] for each in item.iter_markers("parametrize")):
         return False  # It says itself by whom.
     looks = (DESKTOP, PHONE)[crc32(item.originalname.encode()) % 2]
-    return item.callspec.params["visitor"] is not looks
+    return params["visitor"] is not looks
 
 
 # Most pages are looked at by both. What is only said differs in its words, and a narrow screen

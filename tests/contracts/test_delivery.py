@@ -18,7 +18,7 @@ from crm.config import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {each.name.upper(): each for each in fields(Settings)}
-# In containers the first is always production, nothing is embedded, and parts have logs of their own.
+# In containers the first is always production, nothing is embedded, and each part has its log.
 FIXED_IN_CONTAINERS = {"FLASK_ENV", "DATA_DIR", "LOG_REQUESTS"}
 # What docker-compose.yml itself reads, beside some settings.
 OF_COMPOSE = {"POSTGRES_PASSWORD", "BIND", "PROXY_BIND", "WEB_MEMORY"}
