@@ -33,9 +33,9 @@ from crm.config import (
     Settings,
     load_settings,
 )
-from crm.embedded import start_postgres, stop_postgres
 from crm.errors import ConfigError
-from crm.parts import Part, Parts, end, find_leftovers, keep_small
+from crm.launcher.embedded_postgres import start_postgres, stop_postgres
+from crm.launcher.parts import Part, Parts, end, find_leftovers, keep_small
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, DEFAULT_TOKEN
 from crm.sandbox.access_admin import is_redirect_uri
 

@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crm.database import prepare_database as prepare_database
     from crm.factory import create_app as create_app
+    from crm.launcher.database import prepare_database as prepare_database
 
-_MODULES = {"create_app": "crm.factory", "prepare_database": "crm.database"}
+_MODULES = {"create_app": "crm.factory", "prepare_database": "crm.launcher.database"}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ CRMError                      500 INTERNAL_ERROR
 ├── TooManyScansError         429 RATE_LIMIT_EXCEEDED
 ├── UnavailableError          503 UNAVAILABLE
 ├── HubSpotError              see crm.hubspot.errors
-└── ProviderError             see crm.providers.errors
+└── ProviderError             see crm.integrations.providers.errors
 
 Each class carries its HTTP status and ``error_code``; its docstring is its default message.
 """

@@ -45,7 +45,7 @@ from crm.extensions import READS, api, db, jwt, migrate
 from crm.hubspot.versions import sunset_warning
 from crm.logs import configure_logs, log_requests
 from crm.metrics import count_requests
-from crm.objects import OBJECT_TYPES
+from crm.object_types import OBJECT_TYPES
 from crm.outages import CONNECT, limit_waiting
 from crm.version import VERSION
 

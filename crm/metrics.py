@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from crm.services.gauges import Gauge
+from crm.operations.gauges import Gauge
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 

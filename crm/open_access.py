@@ -11,8 +11,8 @@ from typing import Any
 
 from flask import current_app, request
 
+from crm.accounts.callers import is_open_access_on
 from crm.config import is_loopback
-from crm.services.callers import is_open_access_on
 
 # Letter by letter: a name may be anybody's (DNS rebinding), and other spellings have no use here.
 _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")

@@ -5,25 +5,19 @@ The schedules are cron lines with seconds in the sixth field.
 
 from typing import Any
 
+from crm.accounts import sessions
+from crm.inbox import process, receive
+from crm.portals import pipelines, property_schemas
+from crm.pull import runner, runs
+from crm.push import customers, job
 from crm.queue import app, forget_failed_jobs, give_back_stalled_jobs
-from crm.services import (
-    customers,
-    deliveries,
-    inbox,
-    pipelines,
-    push,
-    runs,
-    schemas,
-    sign_ins,
-    sync,
-)
-from crm.services.scans import purging, starting, working
+from crm.scans import commands, retention, work
 
 
-@app.task(name=push.TASK)
+@app.task(name=job.TASK)
 def push_portal(key: int) -> None:
     """Send everything that waits for a portal; ``key`` is the portal's id."""
-    push.push(key)
+    job.push(key)
 
 
 @app.task(name=customers.WITHDRAW_TASK)
@@ -36,60 +30,60 @@ def withdraw_customer(key: str, **customer: Any) -> None:
 @app.task(name="sweep_unsent", queueing_lock="sweep_unsent")
 def sweep_unsent(timestamp: int) -> None:
     """Find what waits for being sent although its job was lost."""
-    push.sweep()
+    job.sweep()
 
 
-@app.task(name=deliveries.TASK)
+@app.task(name=receive.TASK)
 def read_inbox(key: int, failures: int = 0) -> None:
     """Act on what HubSpot told of a portal; ``key`` is the portal's id."""
-    inbox.process(key, failures)
+    process.process(key, failures)
 
 
 @app.periodic(cron="* * * * * 1-59/3")
 @app.task(name="sweep_inbox", queueing_lock="sweep_inbox")
 def sweep_inbox(timestamp: int) -> None:
     """Find events that are due, because their time has come or their job was lost."""
-    inbox.sweep()
+    process.sweep()
 
 
-@app.task(name=sync.TASK)
+@app.task(name=runner.TASK)
 def sync_portal(key: str) -> None:
     """Go on with backfilling, searching or reconciling a portal; ``key`` is kind:portal id."""
-    sync.work(key)
+    runner.work(key)
 
 
 @app.periodic(cron="* * * * * 3,18,33,48")
 @app.task(name="sweep_sync", queueing_lock="sweep_sync")
 def sweep_sync(timestamp: int) -> None:
     """Backfill new portals, and go on with what was interrupted."""
-    sync.sweep()
+    runner.sweep()
 
 
 @app.periodic(cron="* * * * * 25")
 @app.task(name="search_portals", queueing_lock="search_portals")
 def search_portals(timestamp: int) -> None:
     """Take in what was changed in HubSpot within the last minute."""
-    sync.begin_everywhere("incremental")
+    runner.begin_everywhere("incremental")
 
 
 @app.periodic(cron="41 2 * * * 0")
 @app.task(name="reconcile_portals", queueing_lock="reconcile_portals")
 def reconcile_portals(timestamp: int) -> None:
     """Compare every mirror with its portal, which also finds what no search tells of."""
-    sync.begin_everywhere("reconcile")
+    runner.begin_everywhere("reconcile")
 
 
-@app.task(name=starting.TASK)
+@app.task(name=commands.TASK)
 def scan_deals(key: int) -> None:
     """Go on with a scan; ``key`` is its row's id."""
-    working.work(key)
+    work.work(key)
 
 
 @app.periodic(cron="* * * * * 8,23,38,53")
 @app.task(name="sweep_scans", queueing_lock="sweep_scans")
 def sweep_scans(timestamp: int) -> None:
     """Find scans that nobody works on although their job was lost."""
-    working.sweep()
+    work.sweep()
 
 
 @app.periodic(cron="* * * * * */5")
@@ -110,7 +104,7 @@ def refresh_pipelines(timestamp: int) -> None:
 @app.task(name="refresh_schemas", queueing_lock="refresh_schemas")
 def refresh_schemas(timestamp: int) -> None:
     """Keep the property definitions young, so that writes are checked against today's."""
-    schemas.refresh_stale_schemas()
+    property_schemas.refresh_stale_schemas()
 
 
 @app.periodic(cron="17 3 * * * 0")
@@ -118,10 +112,10 @@ def refresh_schemas(timestamp: int) -> None:
 def forget_the_old(timestamp: int) -> None:
     """Delete what nobody needs any more: ended sign-ins, old events, runs, scans, failed jobs."""
     everything = (
-        sign_ins.forget_ended,
-        inbox.forget_processed,
+        sessions.forget_ended,
+        process.forget_processed,
         runs.forget_old,
-        purging.forget_old,
+        retention.forget_old,
         forget_failed_jobs,
     )
     for forget in everything:

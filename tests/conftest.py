@@ -29,17 +29,18 @@ from sqlalchemy import func, text, update
 from xdist.scheduler import LoadScopeScheduling
 
 from crm import create_app
+from crm.accounts import users
 from crm.config import Settings, load_settings
 from crm.extensions import db, limiter, transaction
 from crm.logs import configure_logs
 from crm.models import Portal
-from crm.objects import CRM_UID
+from crm.object_types import CRM_UID
+from crm.portals import portals
 from crm.queue import app as queue
 from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
 from crm.sandbox.delivery_settings import DeliverySettings
 from crm.sandbox.object_types import OBJECT_TYPES
 from crm.sandbox.schema import Property
-from crm.services import accounts, portals
 from tests.browser import CHROMIUM, MISSING
 
 CREATE_DATABASE = (
@@ -105,7 +106,7 @@ def cheap_passwords(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     """Argon2 at its cheapest, because at its usual cost it was half of all that the tests did."""
     if request.node.get_closest_marker("real_password_cost") is None:
         cheapest = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        monkeypatch.setattr(accounts, "_hasher", cheapest)
+        monkeypatch.setattr(users, "_hasher", cheapest)
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,16 @@ import requests
 from flask import Flask
 from playwright.sync_api import Browser, Page
 
+from crm.accounts import api_keys, users
 from crm.config import PROJECT
 from crm.extensions import db, transaction
+from crm.mirror.rows import NewRecord, create_records
 from crm.models import Record
-from crm.objects import DEALS
+from crm.object_types import DEALS
+from crm.portals import pipelines, portals, property_schemas
+from crm.pull import runner
+from crm.push.job import enqueue_push
 from crm.sandbox import DEFAULT_TOKEN, SandboxServer
-from crm.services import accounts, api_keys, pipelines, portals, schemas, sync
-from crm.services.push import enqueue_push
-from crm.services.records import NewRecord, create_records
 from tests.api.scan_rows import make_scan
 from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
 from tests.conftest import wait_until
@@ -71,14 +73,14 @@ def _prepare(place: Stage) -> tuple[str, str]:
     app = place.create_service("screenshots")
     with app.app_context():
         for email, role in ((EMAIL, "admin"), ("kai@example.com", "user")):
-            accounts.create_user(
+            users.create_user(
                 email=email, password=PASSWORD, role=role, organization=portals.DEFAULT_ORGANIZATION
             )
         key = api_keys.create_key(name="Web shop", organization=portals.DEFAULT_ORGANIZATION)
         for kind in ("backfill", "reconcile"):
-            for _ in sync.follow(kind):
+            for _ in runner.follow(kind):
                 pass
-        schemas.refresh_stale_schemas()
+        property_schemas.refresh_stale_schemas()
         pipelines.refresh_stale_pipelines()
     providers = {name.upper(): value for name, value in settings_of(place.sandbox).items()}
     address = place.serve("crm:create_app()", providers | place.environment("screenshots"))

@@ -9,10 +9,11 @@ import threading
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.extensions import db, transaction
-from crm.services import accounts
-from crm.services.scans import watching, working
-from crm.services.scans.starting import ScanConfig
+from crm.scans import progress_stream
+from crm.scans import work as scans_work
+from crm.scans.commands import ScanConfig
 from tests.api.scan_rows import make_scan
 from tests.conftest import wait_until
 from tests.sandbox.client import HubSpot
@@ -47,7 +48,7 @@ def worker(app):
     def work():
         with app.app_context():
             wait_until(find)
-            working.work(find())
+            scans_work.work(find())
             db.session.remove()
 
     thread = threading.Thread(target=work)
@@ -57,7 +58,7 @@ def worker(app):
 
 
 def test_a_scan_is_started_and_watched_to_its_end(run, worker, sandbox, monkeypatch):
-    monkeypatch.setattr(watching, "BETWEEN", 0.05)
+    monkeypatch.setattr(progress_stream, "BETWEEN", 0.05)
     for number in range(3):
         HubSpot(sandbox.url).create("deals", dealname=f"Deal {number}", dealstage="closedwon")
 
@@ -212,7 +213,7 @@ def test_json_lines_are_exported_on_request(run):
 
 
 def test_an_organization_sees_its_own_scans_only(run):
-    accounts.create_organization("Other")
+    users.create_organization("Other")
     make_scan("nightly", organization="Other", deals=2)
 
     assert run("status", "nightly")[0] == 1

@@ -12,10 +12,10 @@ from sqlalchemy import text
 from werkzeug.serving import make_server
 
 from crm.extensions import db
-from crm.objects import OBJECT_TYPES
+from crm.object_types import OBJECT_TYPES
+from crm.portals import portals
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.access import Grant
-from crm.services import portals
 from tests.conftest import free_port
 from tests.hubspot.relay import Answer, Call, Relay
 

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from crm.errors import ConfigError
-from crm.services import exposure
+from crm.operations import exposure
 from tests.conftest import free_port
 
 REFUSALS = {

@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from crm.embedded import start_postgres, stop_postgres
+from crm.launcher.embedded_postgres import start_postgres, stop_postgres
+from crm.launcher.parts import end, find_leftovers, keep_small
 from crm.logs import configure_logs
-from crm.parts import end, find_leftovers, keep_small
 
 LARGE = 10_000_001
 

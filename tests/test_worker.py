@@ -20,12 +20,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from crm import create_app
+from crm.accounts import users
+from crm.accounts.users import NewDeal
 from crm.config import Settings
 from crm.extensions import db, transaction
 from crm.queue import give_back_stalled_jobs
 from crm.sandbox import SandboxServer
-from crm.services import accounts
-from crm.services.accounts import NewDeal
 from tests.conftest import PASSWORD, wait_until
 from tests.forked import Workers
 from tests.sandbox.client import HubSpot
@@ -107,7 +107,7 @@ def hubspot(sandbox: SandboxServer) -> Iterator[HubSpot]:
 def register(app: Flask, email: str) -> None:
     with app.app_context():
         deal = NewDeal({**DEAL, "dealname": email}, [{**TICKET, "subject": email}])
-        accounts.register(email=email, password=PASSWORD, contact=CONTACT, deals=[deal])
+        users.register(email=email, password=PASSWORD, contact=CONTACT, deals=[deal])
 
 
 def count(statement: str) -> int:

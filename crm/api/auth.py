@@ -3,14 +3,10 @@
 from typing import Any
 
 from crm import open_access
+from crm.accounts import sessions, users
+from crm.accounts.users import NewDeal
 from crm.api.blueprints import APIBlueprint
-from crm.api.guards import (
-    Guard,
-    current_caller,
-    current_refresh_id,
-    current_sign_in,
-    guarded,
-)
+from crm.api.guards import Guard, current_caller, current_refresh_id, current_sign_in, guarded
 from crm.api.limits import limit_sign_in
 from crm.api.schemas.accounts import (
     LoginInput,
@@ -21,9 +17,7 @@ from crm.api.schemas.accounts import (
     SignedInSchema,
     properties_of,
 )
-from crm.objects import CONTACTS, DEALS, TICKETS
-from crm.services import accounts, sign_ins
-from crm.services.accounts import NewDeal
+from crm.object_types import CONTACTS, DEALS, TICKETS
 
 bp = APIBlueprint("auth", __name__, description="Accounts")
 
@@ -39,7 +33,7 @@ bp = APIBlueprint("auth", __name__, description="Accounts")
 def register(given: dict[str, Any]) -> dict[str, Any]:
     """Make an account, and bring the person with deals and tickets to HubSpot."""
     password, deals = given.pop("password"), given.pop("deals")
-    accounts.register(
+    users.register(
         email=given["email"],
         password=password,
         contact=properties_of(CONTACTS, given),
@@ -62,7 +56,7 @@ def register(given: dict[str, Any]) -> dict[str, Any]:
 @bp.alt_response(401, "UNAUTHORIZED")
 def login(given: dict[str, str]) -> dict[str, Any]:
     """Sign in."""
-    tokens = sign_ins.login(
+    tokens = sessions.login(
         email=given["email"], password=given["password"], with_demo=open_access.is_granted()
     )
     return {"message": "User authenticated successfully", "data": tokens}
@@ -73,7 +67,7 @@ def login(given: dict[str, str]) -> dict[str, Any]:
 @bp.response(200, SignedInSchema)
 def refresh() -> dict[str, Any]:
     """Exchange the refresh token, sent as Bearer, for new tokens; it is used up by that."""
-    tokens = sign_ins.refresh(sign_in_id=current_sign_in(), refresh_id=current_refresh_id())
+    tokens = sessions.refresh(sign_in_id=current_sign_in(), refresh_id=current_refresh_id())
     return {"message": "Token refreshed successfully", "data": tokens}
 
 
@@ -82,7 +76,7 @@ def refresh() -> dict[str, Any]:
 @bp.response(200, MessageSchema)
 def logout() -> dict[str, str]:
     """End this sign-in: its access and refresh tokens are refused from now on."""
-    sign_ins.logout(current_sign_in())
+    sessions.logout(current_sign_in())
     return {"message": "User logged out successfully"}
 
 
@@ -94,5 +88,5 @@ def get_me() -> dict[str, Any]:
     caller = current_caller()
     return {
         "message": "Account retrieved successfully",
-        "data": accounts.get_account(caller.user_id),
+        "data": users.get_account(caller.user_id),
     }

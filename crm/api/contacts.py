@@ -8,9 +8,9 @@ from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, current_caller, guarded
 from crm.api.pages import page_response
 from crm.api.schemas.contacts import ContactPageSchema, ContactQueryInput
-from crm.services import contacts
-from crm.services.contacts import FILTERS
-from crm.services.listing import ListQuery
+from crm.mirror.reads import contact_tree
+from crm.mirror.reads.contact_tree import FILTERS
+from crm.mirror.reads.pages import ListQuery
 
 bp = APIBlueprint(
     "contacts",
@@ -29,7 +29,7 @@ def list_contacts(given: dict[str, Any]) -> Response:
     """A page of contacts from the mirror, the newest first unless sorted."""
     filters = {name: given.pop(name) for name in FILTERS if name in given}
     caller = current_caller()
-    page = contacts.list_contacts(
+    page = contact_tree.list_contacts(
         caller.portal_id,
         ListQuery(filters=filters, **given),
         only_contact_id=caller.only_contact_id,

@@ -13,16 +13,11 @@ from crm.api.schemas.customers import (
     invalid_body,
     refuse_incomplete,
 )
-from crm.api.schemas.records import (
-    BatchInput,
-    PropertiesInput,
-    entry_of,
-    results_schema,
-)
-from crm.objects import CONTACTS
-from crm.services import customers
-from crm.services.entries import Entry
-from crm.services.schemas import find_schema
+from crm.api.schemas.records import BatchInput, PropertiesInput, entry_of, results_schema
+from crm.object_types import CONTACTS
+from crm.portals.property_schemas import find_schema
+from crm.push import customers
+from crm.push.write_inputs import Entry
 
 
 class _Blueprint(APIBlueprint):

@@ -3,13 +3,13 @@
 from flask import current_app
 
 from crm import open_access
+from crm.accounts import sessions
+from crm.accounts.users import ROLES
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, guarded
 from crm.api.schemas.accounts import TokenSchema
 from crm.errors import NotFoundError
-from crm.services import sign_ins
-from crm.services.accounts import ROLES
-from crm.services.portals import DEFAULT_ORGANIZATION
+from crm.portals.portals import DEFAULT_ORGANIZATION
 
 bp = APIBlueprint("dev_tokens", __name__, description="Tokens in development")
 
@@ -23,7 +23,7 @@ def get_token(role: str) -> dict[str, str]:
     is_development = current_app.extensions["crm_settings"].dev_tokens
     if role not in ROLES or not (is_development or open_access.is_granted()):
         raise NotFoundError
-    token = sign_ins.create_token(
+    token = sessions.create_token(
         role=role, organization=DEFAULT_ORGANIZATION, by_open_access=not is_development
     )
     return {"token": token}

@@ -16,11 +16,11 @@ from jwt import PyJWTError
 from structlog.contextvars import bind_contextvars
 
 from crm import open_access
+from crm.accounts.api_keys import is_key
+from crm.accounts.callers import Caller, find_key_holder, find_open_caller, find_signed_in
 from crm.api.schemas.inputs import body_of
 from crm.errors import ForbiddenError, MissingTokenError, TokenError
-from crm.services.api_keys import is_key
-from crm.services.callers import Caller, find_key_holder, find_open_caller, find_signed_in
-from crm.services.webhooks import check_signature
+from crm.inbox.replay import check_signature
 
 View = TypeVar("View", bound=Callable[..., Any])
 

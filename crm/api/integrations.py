@@ -6,6 +6,7 @@ import structlog
 from flask import Response, after_this_request, render_template, request
 from werkzeug.datastructures import MultiDict
 
+from crm import integrations
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, current_caller, current_sign_in, guarded
 from crm.api.schemas.accounts import MessageSchema
@@ -18,9 +19,8 @@ from crm.api.schemas.integrations import (
     ItemsQueryInput,
 )
 from crm.errors import ConfigError, CRMError, NotFoundError
-from crm.services import integrations
-from crm.services.integrations import Integration
-from crm.services.integrations.consent import Begun, Returned, cookie_name
+from crm.integrations import Integration
+from crm.integrations.consent import Begun, Returned, cookie_name
 
 log = structlog.get_logger(__name__)
 

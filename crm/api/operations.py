@@ -10,8 +10,8 @@ from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, guarded
 from crm.api.limits import unlimited
 from crm.api.schemas.operations import HealthSchema
-from crm.services import health
-from crm.services.gauges import read_gauges
+from crm.operations import health
+from crm.operations.gauges import read_gauges
 
 bp = APIBlueprint("operations", __name__, description="Operations")
 

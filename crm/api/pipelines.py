@@ -5,8 +5,8 @@ from typing import Any
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, guarded
 from crm.api.schemas.pipelines import PipelineQueryInput, PipelinesSchema
-from crm.services import pipelines
-from crm.services.portals import get_default_portal_id
+from crm.portals import pipelines
+from crm.portals.portals import get_default_portal_id
 
 bp = APIBlueprint("pipelines", __name__, url_prefix="/contacts/pipelines", description="Pipelines")
 

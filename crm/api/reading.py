@@ -10,9 +10,9 @@ from crm.api.guards import Guard, current_caller, guarded
 from crm.api.pages import page_response
 from crm.api.schemas.lists import PageInput
 from crm.api.schemas.reading import ChangePageSchema, page_schema, query_input, single_schema
-from crm.objects import CONTACTS, OBJECT_TYPES, ObjectType
-from crm.services import history, reading
-from crm.services.listing import ListQuery
+from crm.mirror.reads import history, records
+from crm.mirror.reads.pages import ListQuery
+from crm.object_types import CONTACTS, OBJECT_TYPES, ObjectType
 
 
 def reading_blueprint(object_type: ObjectType) -> APIBlueprint:
@@ -45,7 +45,7 @@ def add_reading(bp: APIBlueprint, object_type: ObjectType) -> None:
         By HubSpot's id, also one from before a merge, or by uuid.
         """
         caller = current_caller()
-        found = reading.find_record(
+        found = records.find_record(
             caller.portal_id, object_type, record_id, only_contact_id=caller.only_contact_id
         )
         message = f"{_words(object_type.singular).capitalize()} retrieved successfully"
@@ -90,7 +90,7 @@ def _add_list(bp: APIBlueprint, object_type: ObjectType) -> None:
         """A page of records from the mirror, the newest first unless sorted."""
         filters = {name: given.pop(name) for name in object_type.filters if name in given}
         caller = current_caller()
-        page = reading.list_records(
+        page = records.list_records(
             caller.portal_id,
             object_type,
             ListQuery(filters=filters, **given),

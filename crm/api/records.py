@@ -21,10 +21,10 @@ from crm.api.schemas.records import (
     written_schema,
 )
 from crm.errors import CRMError
-from crm.objects import ObjectType
-from crm.services import upserts
-from crm.services.schemas import find_schema
-from crm.services.upserts import Written
+from crm.object_types import ObjectType
+from crm.portals.property_schemas import find_schema
+from crm.push import writes
+from crm.push.writes import Written
 
 _STATUS = {
     "created": HTTPStatus.CREATED,
@@ -58,7 +58,7 @@ def record_blueprint(object_type: ObjectType) -> APIBlueprint:
         """Create a record, or change the one with the same key, here and in HubSpot."""
         portal_id = current_caller().portal_id
         entry = entry_of(given, find_schema(portal_id, object_type))
-        [result] = upserts.upsert(portal_id, object_type, [entry])
+        [result] = writes.upsert(portal_id, object_type, [entry])
         return _answer(object_type, result)
 
     @bp.post("/batch")
@@ -81,7 +81,7 @@ def record_blueprint(object_type: ObjectType) -> APIBlueprint:
         """Change a record, by HubSpot's id or its own; with If-Match, only that version."""
         portal_id = current_caller().portal_id
         entry = entry_of(given, find_schema(portal_id, object_type))
-        result = upserts.change(portal_id, object_type, record_id, entry, expected_tags())
+        result = writes.change(portal_id, object_type, record_id, entry, expected_tags())
         return _answer(object_type, result)
 
     @bp.delete("/<record_id>")
@@ -94,7 +94,7 @@ def record_blueprint(object_type: ObjectType) -> APIBlueprint:
         """Archive a record, by HubSpot's id or its own; HubSpot can restore it for 90 days."""
         portal_id = current_caller().portal_id
         return _answer(
-            object_type, upserts.archive(portal_id, object_type, record_id, expected_tags())
+            object_type, writes.archive(portal_id, object_type, record_id, expected_tags())
         )
 
     return bp
@@ -105,7 +105,7 @@ def batch_response(object_type: ObjectType, inputs: list[Any]) -> Response:
     portal_id = current_caller().portal_id
     loaded = load_each(inputs, object_type, find_schema(portal_id, object_type))
     entries = [each for each in loaded if not isinstance(each, CRMError)]
-    outcomes = iter(upserts.upsert(portal_id, object_type, entries))
+    outcomes = iter(writes.upsert(portal_id, object_type, entries))
     results = [each if isinstance(each, CRMError) else next(outcomes) for each in loaded]
     failed = sum(isinstance(each, CRMError) for each in results)
     body = {

@@ -16,7 +16,7 @@ from crm.api.schemas.rejections import (
     ResentSchema,
 )
 from crm.errors import NotFoundError
-from crm.services import rejections
+from crm.push import rejections
 
 bp = APIBlueprint(
     "rejections", __name__, url_prefix="/sync/rejected", description="Refused changes"

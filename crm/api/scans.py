@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from flask import Response, request
 
+from crm.accounts import users
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, current_caller, guarded
 from crm.api.schemas.inputs import saying
@@ -31,10 +32,9 @@ from crm.api.schemas.scan_inputs import (
     config_of,
 )
 from crm.errors import ForbiddenError
-from crm.services import accounts
-from crm.services.scans import exporting, results, starting, states, statistics, watching
-from crm.services.scans.results import FILTERS
-from crm.services.scans.states import ScanState
+from crm.scans import commands, export, progress_stream, results, statistics, status
+from crm.scans.results import FILTERS
+from crm.scans.status import ScanState
 from crm.streams import Event, ResultsAllowance, stream_events, stream_response
 
 
@@ -70,7 +70,7 @@ def start(given: dict[str, Any]) -> dict[str, str]:
     has ended gives way, with its results.
     """
     config = given["config"]
-    job_id = starting.start_scan(
+    job_id = commands.start_scan(
         current_caller().organization_id,
         config["scan_id"],
         config["auth"]["hubspot_access_token"],
@@ -91,7 +91,7 @@ def start(given: dict[str, Any]) -> dict[str, str]:
 def get_status(scan_id: str) -> Response:
     """How far a scan has got, and what it brought; ``not_found`` for one that is not there."""
     check_path(scan_id, request.args)
-    return _json(status_as(states.find_scan(current_caller().organization_id, scan_id)))
+    return _json(status_as(status.find_scan(current_caller().organization_id, scan_id)))
 
 
 @bp.post("/scan/cancel/<scan_id>")
@@ -101,7 +101,7 @@ def get_status(scan_id: str) -> Response:
 def cancel(scan_id: str) -> dict[str, Any]:
     """End a scan; nothing is added to its results any more."""
     check_path(scan_id, request.args)
-    cancelled = starting.cancel_scan(current_caller().organization_id, scan_id)
+    cancelled = commands.cancel_scan(current_caller().organization_id, scan_id)
     return {
         "message": "Extraction cancelled successfully",
         "scan_id": scan_id,
@@ -159,8 +159,8 @@ def export_results(given: dict[str, str], scan_id: str) -> Response:
     scan = results.get_completed(current_caller().organization_id, scan_id)
     name = given["format"]
     return stream_response(
-        allowance.pace(exporting.export(scan, name)),
-        content_type=exporting.FORMATS[name],
+        allowance.pace(export.export(scan, name)),
+        content_type=export.FORMATS[name],
         headers={
             "Content-Disposition": f'attachment; filename="{scan_id}.{name}"',
             **allowance.headers(),
@@ -180,7 +180,7 @@ def watch(scan_id: str) -> Response:
     come again by themselves.
     """
     check_path(scan_id, request.args)
-    states_told = watching.watch(current_caller().organization_id, scan_id)
+    states_told = progress_stream.watch(current_caller().organization_id, scan_id)
     return stream_events(_event(each) if each else None for each in states_told)
 
 
@@ -191,7 +191,7 @@ def watch(scan_id: str) -> Response:
 def list_scans(given: dict[str, Any]) -> Response:
     """A page of the organization's scans."""
     page, size = given["page"], given["page_size"]
-    found = states.list_scans(
+    found = status.list_scans(
         current_caller().organization_id,
         label=_label(given["organization_id"]),
         status=given["status"],
@@ -228,7 +228,7 @@ def _own_name(name: str | None) -> str | None:
     caller = current_caller()
     if not name:
         return None
-    if not caller.is_open_access and not accounts.is_called(caller.organization_id, name):
+    if not caller.is_open_access and not users.is_called(caller.organization_id, name):
         raise ForbiddenError("This is not your organization")
     return name
 

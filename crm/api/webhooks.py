@@ -6,7 +6,7 @@ from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, guarded
 from crm.api.schemas.inputs import body_of
 from crm.api.schemas.webhooks import events_from
-from crm.services.deliveries import store_events
+from crm.inbox.receive import store_events
 
 bp = APIBlueprint("webhooks", __name__, description="Webhooks")
 

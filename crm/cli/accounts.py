@@ -2,8 +2,10 @@
 
 import click
 
+from crm.accounts import api_keys, sessions
+from crm.accounts import users as accounts_users
 from crm.cli.commands import Group, of_organization
-from crm.services import accounts, api_keys, rotation, sign_ins
+from crm.operations import key_rotation
 
 users = Group("users", help="People who sign in.")
 organizations = Group("organizations", help="Tenants: each with its own users, keys and portal.")
@@ -13,12 +15,12 @@ tokens = Group("tokens", help="Access tokens without a password.")
 
 @users.command("create")
 @click.argument("email")
-@click.option("--role", type=click.Choice(accounts.ROLES), default="user", show_default=True)
+@click.option("--role", type=click.Choice(accounts_users.ROLES), default="user", show_default=True)
 @of_organization
 @click.password_option(help="Asked for when left out, so that no shell remembers it.")
 def create_user(email: str, role: str, organization: str, password: str) -> None:
     """Make a user who signs in with EMAIL."""
-    accounts.create_user(email=email, password=password, role=role, organization=organization)
+    accounts_users.create_user(email=email, password=password, role=role, organization=organization)
     click.echo(f"{email} may sign in as {role}.")
 
 
@@ -26,7 +28,7 @@ def create_user(email: str, role: str, organization: str, password: str) -> None
 @click.argument("email")
 def promote_user(email: str) -> None:
     """Make the user with EMAIL an admin."""
-    accounts.promote_user(email)
+    accounts_users.promote_user(email)
     click.echo(f"{email} is an admin.")
 
 
@@ -35,7 +37,7 @@ def promote_user(email: str) -> None:
 @click.option("--identifier", help="What applications call it, such as org_123456.")
 def create_organization(name: str, identifier: str | None) -> None:
     """Make an organization called NAME."""
-    accounts.create_organization(name, identifier)
+    accounts_users.create_organization(name, identifier)
     click.echo(f"Organization {name} is there.")
 
 
@@ -44,7 +46,7 @@ def create_organization(name: str, identifier: str | None) -> None:
 @click.argument("identifier")
 def identify_organization(name: str, identifier: str) -> None:
     """Let applications call the organization NAME by IDENTIFIER, and no longer by another."""
-    accounts.set_identifier(name, identifier)
+    accounts_users.set_identifier(name, identifier)
     click.echo(f"Applications may call {name} {identifier}.")
 
 
@@ -75,15 +77,15 @@ def revoke_key(prefix: str) -> None:
 @keys.command("rotate-encryption")
 def rotate_encryption() -> None:
     """Store every token under the first of ENCRYPTION_KEYS; the others can go then."""
-    done = rotation.rotate()
+    done = key_rotation.rotate()
     click.echo(f"{done.rotated} stored under the first key; the rest was already.")
     if done.lost:
         click.echo(f"{done.lost} cannot be decrypted with any key; they must be connected again.")
 
 
 @tokens.command("create")
-@click.option("--role", type=click.Choice(accounts.ROLES), required=True)
+@click.option("--role", type=click.Choice(accounts_users.ROLES), required=True)
 @of_organization
 def create_token(role: str, organization: str) -> None:
     """Print an access token that lasts an hour, for trying things out."""
-    click.echo(sign_ins.create_token(role=role, organization=organization))
+    click.echo(sessions.create_token(role=role, organization=organization))

@@ -9,7 +9,7 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import DBAPIError
 
 from crm.errors import CRMError
-from crm.services.portals import DEFAULT_ORGANIZATION
+from crm.portals.portals import DEFAULT_ORGANIZATION
 
 of_organization = click.option(
     "--organization", default=DEFAULT_ORGANIZATION, show_default=True, help="Its name."

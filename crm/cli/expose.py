@@ -4,7 +4,7 @@ import click
 from flask import current_app
 
 from crm.cli.commands import Command
-from crm.services import exposure
+from crm.operations import exposure
 
 _STEPS = """\
 Nobody gets into the service without a credential, and the demo account is off.

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import click
 
 from crm.cli.commands import Group
-from crm.services import doctor
-from crm.services.findings import Level
-from crm.services.forecast import Forecast, forecast
-from crm.services.portals import list_connected_portal_ids
+from crm.operations import doctor
+from crm.operations.findings import Level
+from crm.portals.portals import list_connected_portal_ids
+from crm.portals.rate_forecast import Forecast, forecast
 
 hubspot = Group("hubspot", help="The connection to HubSpot.")
 

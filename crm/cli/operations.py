@@ -9,8 +9,9 @@ import structlog
 from flask import current_app
 
 from crm.cli.commands import Command
+from crm.operations import health
+from crm.push import job
 from crm.queue import run_worker
-from crm.services import health, push
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ def worker(heartbeat: Path | None) -> None:
                 log.exception("job failed")
                 raise
 
-    push.begin()
+    job.begin()
     run_worker(
         settings.database_url,
         concurrency=settings.worker_concurrency,

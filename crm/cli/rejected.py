@@ -6,10 +6,10 @@ from typing import Any
 import click
 import orjson
 
+from crm.accounts.users import get_portal_id
 from crm.cli.commands import Group, of_organization
-from crm.services import rejections
-from crm.services.accounts import get_portal_id
-from crm.services.listing import MOST
+from crm.mirror.reads.pages import MOST
+from crm.push import rejections
 
 rejected = Group("rejected", help="Changes that HubSpot refused.")
 

@@ -8,12 +8,13 @@ from typing import Any, BinaryIO
 
 import click
 
+from crm.accounts.users import get_organization_id
 from crm.cli.commands import Group, of_organization
 from crm.errors import ScanNotFoundError
-from crm.services.accounts import get_organization_id
-from crm.services.scans import exporting, results, starting, states, watching
-from crm.services.scans.starting import ASSOCIATED, LARGEST_BATCH, ScanConfig
-from crm.services.scans.states import ScanState
+from crm.scans import commands, progress_stream, results, status
+from crm.scans import export as scans_export
+from crm.scans.commands import ASSOCIATED, LARGEST_BATCH, ScanConfig
+from crm.scans.status import ScanState
 
 scan = Group(
     "scan",
@@ -22,7 +23,7 @@ scan = Group(
 
 
 def _check_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not states.SCAN_ID.fullmatch(value):
+    if not status.SCAN_ID.fullmatch(value):
         raise click.BadParameter("up to 255 letters, digits, hyphens and underscores")
     return value
 
@@ -92,7 +93,7 @@ def start(
         **given,
     )
     organization_id = get_organization_id(organization)
-    starting.start_scan(organization_id, scan_id, token, config)
+    commands.start_scan(organization_id, scan_id, token, config)
     if detach:
         click.echo(f"Scan {scan_id} is started.")
         return
@@ -120,7 +121,7 @@ def cancel(scan_id: str, organization: str) -> None:
     """End SCAN_ID; nothing is added to its results any more."""
     organization_id = get_organization_id(organization)
     _find(organization_id, scan_id)
-    cancelled = starting.cancel_scan(organization_id, scan_id)
+    cancelled = commands.cancel_scan(organization_id, scan_id)
     click.echo(f"Scan {scan_id} is cancelled; {cancelled.items_processed} deals were read.")
 
 
@@ -144,7 +145,7 @@ def show_results(scan_id: str, limit: int, organization: str, **filters: str | N
 @scan.command("export")
 @_scan_id
 @click.option(
-    "--format", "format_name", type=click.Choice([*exporting.FORMATS]), default="csv",
+    "--format", "format_name", type=click.Choice([*scans_export.FORMATS]), default="csv",
     show_default=True, help="CSV for spreadsheets, or a JSON object a line.",
 )  # fmt: skip
 @click.option(
@@ -154,11 +155,11 @@ def show_results(scan_id: str, limit: int, organization: str, **filters: str | N
 def export(scan_id: str, format_name: str, output: BinaryIO, organization: str) -> None:
     """Write all deals that SCAN_ID brought into a file."""
     found = _find_completed(organization, scan_id)
-    output.writelines(exporting.export(found, format_name))
+    output.writelines(scans_export.export(found, format_name))
 
 
 def _find(organization_id: int, scan_id: str) -> ScanState:
-    state = states.find_scan(organization_id, scan_id)
+    state = status.find_scan(organization_id, scan_id)
     if state is None:
         raise ScanNotFoundError(f"There is no scan {scan_id}")
     return state
@@ -185,7 +186,7 @@ def _follow(organization_id: int, scan_id: str) -> None:
 def _states(organization_id: int, scan_id: str) -> Iterator[ScanState]:
     has_ended = False
     while not has_ended:
-        for state in watching.watch(organization_id, scan_id):
+        for state in progress_stream.watch(organization_id, scan_id):
             if state:
                 has_ended = state.has_ended
                 yield state

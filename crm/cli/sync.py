@@ -10,8 +10,9 @@ import click
 
 from crm.cli.commands import Group
 from crm.cli.rejected import rejected
-from crm.services import portals, runs
-from crm.services import sync as service
+from crm.portals import portals
+from crm.pull import runner as service
+from crm.pull import runs
 
 sync = Group("sync", help="The mirror and HubSpot.")
 sync.add_command(rejected)

@@ -6,8 +6,8 @@ import click
 import orjson
 
 from crm.cli.commands import Group
-from crm.services import subscriptions
-from crm.services import webhooks as service
+from crm.inbox import replay as service
+from crm.inbox import subscriptions
 
 webhooks = Group("webhooks", help="What HubSpot told us, and what we ask to be told.")
 

@@ -17,6 +17,7 @@ from flask_bootstrap import Bootstrap5
 from flask_compress import Compress
 from flask_wtf import CSRFProtect
 
+from crm.accounts.sessions import BROWSER_LIFE
 from crm.console import (
     accounts,
     contacts,
@@ -31,7 +32,6 @@ from crm.console.errors import register_errors
 from crm.console.formats import register_formats
 from crm.console.guards import authorize
 from crm.console.headers import guard_page
-from crm.services.sign_ins import BROWSER_LIFE
 
 _FILES = ("console.static", "bootstrap.static")
 _COMPRESSED = ("text/css", "text/javascript", "image/svg+xml")

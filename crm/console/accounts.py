@@ -9,11 +9,11 @@ from flask_wtf import FlaskForm
 from werkzeug.exceptions import HTTPException
 
 from crm import open_access
+from crm.accounts import sessions, users
 from crm.console.forms import email_address, line, password
 from crm.console.guards import Guard, begin_session, end_session, find_person, guarded
 from crm.errors import CredentialsError, ForbiddenError, UserExistsError
 from crm.extensions import limiter
-from crm.services import accounts, sign_ins
 
 bp = Blueprint("accounts", __name__, url_prefix="/console")
 
@@ -85,7 +85,7 @@ def sign_up() -> ResponseReturnValue:
             name: form[name].data for name in ("firstname", "lastname", "phone") if form[name].data
         }
         try:
-            accounts.register(email=form.email.data, password=form.password.data, contact=person)
+            users.register(email=form.email.data, password=form.password.data, contact=person)
         except UserExistsError:
             form.email.errors = ["There is an account with this e-mail already. Sign in instead."]
             status = 409
@@ -101,14 +101,14 @@ def sign_up() -> ResponseReturnValue:
 def sign_out() -> ResponseReturnValue:
     """End the session here and on the server."""
     if sign_in_id := end_session():
-        sign_ins.logout(sign_in_id)
+        sessions.logout(sign_in_id)
     flash("You are signed out.")
     return redirect(url_for("console.accounts.sign_in"), 303)
 
 
 def _begin(form: FlaskForm) -> None:
     email = form.email.data
-    signed_in = sign_ins.sign_in_browser(
+    signed_in = sessions.sign_in_browser(
         email=email, password=form.password.data, with_demo=open_access.is_granted()
     )
     begin_session(signed_in, email)

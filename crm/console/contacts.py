@@ -10,11 +10,13 @@ from flask.typing import ResponseReturnValue
 
 from crm.console.guards import Guard, current_caller, guarded
 from crm.errors import CRMError, PreconditionFailedError
-from crm.objects import CONTACTS, DEALS, TICKETS
-from crm.services import contacts, history, pipelines, reading, schemas, upserts
-from crm.services.entries import Entry
-from crm.services.listing import ListQuery
-from crm.services.reading import FoundRecord
+from crm.mirror.reads import contact_tree, history, records
+from crm.mirror.reads.pages import ListQuery
+from crm.mirror.reads.records import FoundRecord
+from crm.object_types import CONTACTS, DEALS, TICKETS
+from crm.portals import pipelines, property_schemas
+from crm.push import writes
+from crm.push.write_inputs import Entry
 
 bp = Blueprint("contacts", __name__, url_prefix="/console/contacts")
 
@@ -54,14 +56,14 @@ def show() -> ResponseReturnValue:
         "sort": _one_of(SORTS, "sort"),
     }
     chosen: dict[str, Any] = {name: value for name, value in asked.items() if value}
-    page = contacts.list_people(
+    page = contact_tree.list_people(
         caller.portal_id,
         ListQuery(
             limit=_ON_A_PAGE,
             cursor=request.args.get("cursor"),
             q=asked["q"],
             sort=asked["sort"],
-            filters={name: value for name, value in chosen.items() if name in contacts.FILTERS},
+            filters={name: value for name, value in chosen.items() if name in contact_tree.FILTERS},
         ),
         state=asked["state"] or None,
         only_contact_id=caller.only_contact_id,
@@ -132,8 +134,8 @@ def _save(record_id: str, edit: Edit) -> None:
         flash("Nothing was changed.")
         return
     portal_id = current_caller().portal_id
-    properties = schemas.check_properties(portal_id, CONTACTS, edit.changes)
-    written = upserts.change(portal_id, CONTACTS, record_id, Entry(properties), {edit.version})
+    properties = property_schemas.check_properties(portal_id, CONTACTS, edit.changes)
+    written = writes.change(portal_id, CONTACTS, record_id, Entry(properties), {edit.version})
     if written.action == "queued":
         flash(
             "Saved here. HubSpot cannot be reached right now, and gets it as soon as it can.",
@@ -169,7 +171,7 @@ def _show_refusal(record_id: str, edit: Edit, error: CRMError) -> ResponseReturn
 
 def _find(record_id: str) -> FoundRecord:
     caller = current_caller()
-    return reading.find_record(
+    return records.find_record(
         caller.portal_id, CONTACTS, record_id, only_contact_id=caller.only_contact_id
     )
 
@@ -182,7 +184,7 @@ def _edit_of(record: FoundRecord) -> Edit:
 
 def _render(record: FoundRecord, edit: Edit | None) -> str:
     caller, contact = current_caller(), orjson.loads(record.item)
-    neighbours = contacts.list_neighbours(
+    neighbours = contact_tree.list_neighbours(
         caller.portal_id, contact["uuid"], only_contact_id=caller.only_contact_id
     )
     changes = None
@@ -219,11 +221,11 @@ def name_of(properties: Mapping[str, str | None]) -> str:
     return " ".join(names) or properties.get("email") or "Without a name"
 
 
-def _definitions() -> schemas.Definitions:
-    return schemas.find_schema(current_caller().portal_id, CONTACTS).definitions
+def _definitions() -> property_schemas.Definitions:
+    return property_schemas.find_schema(current_caller().portal_id, CONTACTS).definitions
 
 
-def _options(definitions: schemas.Definitions, name: str) -> dict[str, str]:
+def _options(definitions: property_schemas.Definitions, name: str) -> dict[str, str]:
     """The values that a property may have, with what people call them."""
     if name not in definitions:
         return {}

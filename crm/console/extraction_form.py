@@ -18,13 +18,8 @@ from wtforms import (
 from wtforms.validators import DataRequired, Length, Optional
 
 from crm.console.forms import line, one_line
-from crm.services.scans.starting import (
-    ASSOCIATED,
-    MOST_PROPERTIES,
-    PROPERTY_NAME,
-    ScanConfig,
-)
-from crm.services.scans.states import SCAN_ID
+from crm.scans.commands import ASSOCIATED, MOST_PROPERTIES, PROPERTY_NAME, ScanConfig
+from crm.scans.status import SCAN_ID
 
 _LONGEST_TOKEN = 2000
 _LONGEST_LIST = 20_000

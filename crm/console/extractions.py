@@ -18,11 +18,12 @@ from crm.errors import (
     TooManyScansError,
     UnavailableError,
 )
-from crm.objects import DEALS
-from crm.services import pipelines
-from crm.services.scans import exporting, results, starting, states, statistics, watching
-from crm.services.scans.results import FILTERS
-from crm.services.scans.states import SCAN_ID, ScanState
+from crm.object_types import DEALS
+from crm.portals import pipelines
+from crm.scans import commands, export, progress_stream, results, statistics
+from crm.scans import status as scans_status
+from crm.scans.results import FILTERS
+from crm.scans.status import SCAN_ID, ScanState
 from crm.streams import Event, ResultsAllowance, stream_events, stream_response
 
 bp = Blueprint("extractions", __name__, url_prefix="/console/extractions")
@@ -66,7 +67,7 @@ def show() -> ResponseReturnValue:
     status = status if status in STATES else ""
     number = request.args.get("page", 1, type=int)
     number = number if 1 <= number <= _LAST_PAGE else 1
-    found = states.list_scans(
+    found = scans_status.list_scans(
         organization_id, status=status or None, page=number, page_size=_ON_A_PAGE
     )
     chosen: dict[str, Any] = {"status": status} if status else {}
@@ -116,7 +117,7 @@ def show_scan(scan_id: str) -> ResponseReturnValue:
 def watch(scan_id: str) -> Response:
     """The page's progress anew whenever there is some, and that it has ended."""
     scan = _find(scan_id)
-    told = watching.watch(current_caller().organization_id, scan.scan_id)
+    told = progress_stream.watch(current_caller().organization_id, scan.scan_id)
     return stream_events(_event(each) if each else None for each in told)
 
 
@@ -126,7 +127,7 @@ def cancel(scan_id: str) -> ResponseReturnValue:
     """End an extraction."""
     scan = _find(scan_id)
     try:
-        starting.cancel_scan(current_caller().organization_id, scan.scan_id)
+        commands.cancel_scan(current_caller().organization_id, scan.scan_id)
     except InvalidCancellationError:
         flash("It had ended already.")
     else:
@@ -146,8 +147,8 @@ def download(scan_id: str) -> Response:
     allowance.check()
     scan = results.get_completed(current_caller().organization_id, scan.scan_id)
     return stream_response(
-        allowance.pace(exporting.export(scan, name)),
-        content_type=exporting.FORMATS[name],
+        allowance.pace(export.export(scan, name)),
+        content_type=export.FORMATS[name],
         headers={"Content-Disposition": f'attachment; filename="{scan_id}.{name}"'},
     )
 
@@ -159,7 +160,7 @@ def _find(scan_id: str) -> ScanState:
         ScanNotFoundError: they have none, or it could not be called so.
     """
     is_name = SCAN_ID.fullmatch(scan_id)
-    scan = states.find_scan(current_caller().organization_id, scan_id) if is_name else None
+    scan = scans_status.find_scan(current_caller().organization_id, scan_id) if is_name else None
     if scan is None:
         raise ScanNotFoundError
     return scan
@@ -176,19 +177,19 @@ def _first_choices() -> dict[str, Any]:
 def _begin(form: StartForm) -> int | None:
     """Start what the form asks for; else the status of a refusal, which the form then explains."""
     organization_id, name = current_caller().organization_id, form.name.data
-    found = states.find_scan(organization_id, name)
+    found = scans_status.find_scan(organization_id, name)
     if found and found.has_ended and not form.replace.data:
         form.is_taken = True
         form.name.errors = ["There is one of this name already. Take another name, or replace it."]
         return ConflictError.status
     try:
-        starting.start_scan(organization_id, name, form.token.data, form.config)
+        commands.start_scan(organization_id, name, form.token.data, form.config)
     except ScanInProgressError as error:
         form.name.errors = ["One of this name is at work. Take another name, or cancel it first."]
         return error.status
     except TooManyScansError as error:
         form.form_errors.append(
-            f"{starting.MOST_AT_ONCE} extractions have not ended yet, and more cannot be at once."
+            f"{commands.MOST_AT_ONCE} extractions have not ended yet, and more cannot be at once."
             " Wait for one of them, or cancel one."
         )
         return error.status

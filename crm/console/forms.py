@@ -8,8 +8,8 @@ from marshmallow import validate
 from wtforms import Field, PasswordField, StringField, ValidationError
 from wtforms.validators import InputRequired, Length, Optional
 
-from crm.services.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
-from crm.services.values import FORBIDDEN_IN_LINE, FORBIDDEN_IN_TEXT
+from crm.accounts.users import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from crm.property_values import FORBIDDEN_IN_LINE, FORBIDDEN_IN_TEXT
 
 
 def is_storable(text: str) -> bool:

@@ -1,6 +1,6 @@
 """Guards of the console: who may open a page. Each view names one; a cookie tells who asks.
 
-The cookie is signed, and names a sign-in of ``crm.services.sign_ins``: ending that row ends the
+The cookie is signed, and names a sign-in of ``crm.accounts.sessions``: ending that row ends the
 session at once, wherever the cookie still is. The API never looks at cookies, and the console
 never at tokens and keys, so what a browser sends along by itself opens nothing but pages.
 """
@@ -12,9 +12,9 @@ from uuid import UUID
 
 from flask import Response, current_app, g, redirect, request, session, url_for
 
+from crm.accounts.callers import Caller, find_signed_in
+from crm.accounts.sessions import SignedIn
 from crm.errors import ForbiddenError
-from crm.services.callers import Caller, find_signed_in
-from crm.services.sign_ins import SignedIn
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -15,6 +15,7 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
+from crm import integrations
 from crm.console.guards import Guard, current_caller, current_sign_in, guarded
 from crm.errors import (
     ConfigError,
@@ -24,9 +25,8 @@ from crm.errors import (
     InvalidInputError,
     NotFoundError,
 )
-from crm.services import integrations
-from crm.services.integrations.connections import NotConnectedError
-from crm.services.integrations.mirroring import KEPT
+from crm.integrations.connections import NotConnectedError
+from crm.integrations.staying_connected import KEPT
 
 log = structlog.get_logger(__name__)
 

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
+from crm.accounts.callers import Caller
 from crm.console.charts import Bar, lengths
 from crm.console.formats import amount, plural
 from crm.console.guards import Guard, current_caller, guarded
-from crm.objects import DEALS
-from crm.services import boards, forecast, pipelines, standing
-from crm.services.boards import Total
-from crm.services.callers import Caller
-from crm.services.scans.statistics import count_by_day
-from crm.services.standing import Standing
+from crm.mirror.reads import pipeline_boards
+from crm.mirror.reads.pipeline_boards import Total
+from crm.object_types import DEALS
+from crm.operations import sync_status
+from crm.operations.sync_status import Standing
+from crm.portals import pipelines, rate_forecast
+from crm.scans.statistics import count_by_day
 
 bp = Blueprint("overview", __name__)
 
@@ -37,12 +39,12 @@ class Verdict:
 def show() -> ResponseReturnValue:
     """How the mirror and HubSpot stand, the budget of calls, and the deals by stage."""
     caller = current_caller()
-    found = standing.find_standing(caller.portal_id)
+    found = sync_status.find_standing(caller.portal_id)
     return render_template(
         "console/overview.html",
         verdict=_judge(found),
         standing=found,
-        budget=forecast.forecast(caller.portal_id),
+        budget=rate_forecast.forecast(caller.portal_id),
         charts=_chart_deals(caller),
         rate=_chart_rate(caller) if caller.is_admin else None,
         lengths=lengths,
@@ -103,7 +105,9 @@ def _verdicts(found: Standing) -> Iterator[tuple[object, Verdict]]:
 
 def _chart_deals(caller: Caller) -> Sequence[tuple[str, Sequence[Bar]]]:
     """Of each pipeline its label, and a bar for each stage."""
-    totals = boards.read_totals(caller.portal_id, DEALS, only_contact_id=caller.only_contact_id)
+    totals = pipeline_boards.read_totals(
+        caller.portal_id, DEALS, only_contact_id=caller.only_contact_id
+    )
     return [
         (
             pipeline["label"],

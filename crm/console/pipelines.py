@@ -9,10 +9,12 @@ from flask.typing import ResponseReturnValue
 
 from crm.console.guards import Guard, current_caller, guarded
 from crm.errors import CRMError, NotFoundError, PreconditionFailedError
-from crm.objects import OBJECT_TYPES, ObjectType
-from crm.services import boards, pipelines, reading, schemas, upserts
-from crm.services.boards import Board, Total
-from crm.services.entries import Entry
+from crm.mirror.reads import pipeline_boards, records
+from crm.mirror.reads.pipeline_boards import Board, Total
+from crm.object_types import OBJECT_TYPES, ObjectType
+from crm.portals import pipelines, property_schemas
+from crm.push import writes
+from crm.push.write_inputs import Entry
 
 bp = Blueprint("pipelines", __name__, url_prefix="/console/pipelines")
 
@@ -23,7 +25,7 @@ _NONE = Total(0, 0)
 @guarded(Guard.PERSON)
 def show() -> ResponseReturnValue:
     """The first board there is."""
-    return redirect(url_for(".show_board", object_type=next(iter(boards.TITLES))))
+    return redirect(url_for(".show_board", object_type=next(iter(pipeline_boards.TITLES))))
 
 
 @bp.get("/<object_type>")
@@ -37,14 +39,14 @@ def show_board(object_type: str) -> ResponseReturnValue:
     chosen = known.get(request.args.get("pipeline", "")) or next(iter(known.values()), None)
     columns: list[dict[str, Any]] = []
     if chosen:
-        board = boards.read_board(
+        board = pipeline_boards.read_board(
             caller.portal_id, kind, chosen["id"], only_contact_id=caller.only_contact_id
         )
         columns = _columns(chosen, board)
     return render_template(
         "console/pipelines.html",
         kind=kind,
-        types=[OBJECT_TYPES[name] for name in boards.TITLES],
+        types=[OBJECT_TYPES[name] for name in pipeline_boards.TITLES],
         known=known.values(),
         chosen=chosen,
         columns=columns,
@@ -92,7 +94,7 @@ def _move(kind: ObjectType, record_id: str, form: Mapping[str, str]) -> None:
     try:
         _change_stage(kind, record_id, form.get("stage", ""), form.get("version", ""))
     except PreconditionFailedError:
-        found = reading.find_record(current_caller().portal_id, kind, record_id)
+        found = records.find_record(current_caller().portal_id, kind, record_id)
         stage = orjson.loads(found.item)["properties"].get(kind.stage_property)
         if stage != form.get("from"):
             raise
@@ -102,8 +104,10 @@ def _move(kind: ObjectType, record_id: str, form: Mapping[str, str]) -> None:
 
 def _change_stage(kind: ObjectType, record_id: str, stage: str, version: str) -> None:
     portal_id = current_caller().portal_id
-    properties = schemas.check_properties(portal_id, kind, {kind.stage_property or "": stage})
-    written = upserts.change(portal_id, kind, record_id, Entry(properties), {version})
+    properties = property_schemas.check_properties(
+        portal_id, kind, {kind.stage_property or "": stage}
+    )
+    written = writes.change(portal_id, kind, record_id, Entry(properties), {version})
     if written.action == "queued":
         flash(
             "Moved here. HubSpot cannot be reached right now, and gets it as soon as it can.",
@@ -123,6 +127,6 @@ def _refusal(error: CRMError) -> str:
 
 
 def _type(name: str) -> ObjectType:
-    if name not in boards.TITLES:
+    if name not in pipeline_boards.TITLES:
         raise NotFoundError
     return OBJECT_TYPES[name]

@@ -9,11 +9,14 @@ from flask.typing import ResponseReturnValue
 from flask_wtf import FlaskForm
 from wtforms import SelectField
 
+from crm.accounts import api_keys, users
 from crm.console.forms import email_address, line, password
 from crm.console.guards import Guard, current_caller, guarded
 from crm.errors import ConfigError, ConflictError, ForbiddenError, NotFoundError, UserExistsError
-from crm.services import accounts, api_keys, doctor, portals, standing, subscriptions
-from crm.services.findings import Finding, Level
+from crm.inbox import subscriptions
+from crm.operations import doctor, sync_status
+from crm.operations.findings import Finding, Level
+from crm.portals import portals
 
 bp = Blueprint("settings", __name__, url_prefix="/console/settings")
 
@@ -53,7 +56,7 @@ def add_user() -> ResponseReturnValue:
     if not form.validate():
         return _show_people(form, 400)
     try:
-        accounts.add_user(
+        users.add_user(
             current_caller().organization_id,
             email=form.email.data,
             password=form.password.data,
@@ -72,7 +75,7 @@ def change_role(user_id: int) -> ResponseReturnValue:
     """Make somebody a user or an administrator."""
     role = asked.form.get("role", "")
     try:
-        email = accounts.change_role(current_caller().organization_id, user_id, role)
+        email = users.change_role(current_caller().organization_id, user_id, role)
     except ConflictError as error:
         flash(f"{error.message}: make somebody else one first.", "danger")
     else:
@@ -122,7 +125,7 @@ def show_webhooks() -> ResponseReturnValue:
         is_default=_is_default(),
         address=settings.webhook_url,
         has_secret=bool(settings.hubspot_client_secret),
-        standing=standing.find_standing(caller.portal_id),
+        standing=sync_status.find_standing(caller.portal_id),
     )
 
 
@@ -161,7 +164,7 @@ def _show_people(form: FlaskForm, status: int) -> ResponseReturnValue:
     caller = current_caller()
     page = render_template(
         "console/users.html",
-        people=accounts.list_members(caller.organization_id),
+        people=users.list_members(caller.organization_id),
         form=form,
         own_id=caller.user_id,
     )

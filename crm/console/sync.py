@@ -11,14 +11,16 @@ from flask.typing import ResponseReturnValue
 from crm.console.forms import is_storable
 from crm.console.guards import Guard, current_caller, guarded
 from crm.errors import ConflictError, InvalidInputError, NotFoundError
-from crm.objects import OBJECT_TYPES
-from crm.services import rejections, runs, sync, webhooks
-from crm.services.values import LONGEST
+from crm.inbox import replay
+from crm.object_types import OBJECT_TYPES
+from crm.property_values import LONGEST
+from crm.pull import runner, runs
+from crm.push import rejections
 
 bp = Blueprint("sync", __name__, url_prefix="/console/sync")
 
 OUTCOMES = {
-    webhooks.WAITING: ("wait", "will be looked at in a moment"),
+    replay.WAITING: ("wait", "will be looked at in a moment"),
     "known": ("ok", "the mirror knew it already"),
     "read": ("ok", "looked up in HubSpot, and taken in"),
     "ignored": ("plain", "about nothing that is mirrored"),
@@ -87,17 +89,17 @@ def drop(rejected_id: str) -> ResponseReturnValue:
 def show_webhooks() -> ResponseReturnValue:
     """The latest events that HubSpot sent, and what came of them."""
     state = request.args.get("state", "")
-    state = state if state in webhooks.STATES else ""
-    events = webhooks.list_events(
+    state = state if state in replay.STATES else ""
+    events = replay.list_events(
         state=state or None, limit=_EVENTS, portal_id=current_caller().portal_id
     )
     return render_template(
         "console/webhooks.html",
         events=[(each, _told(each.payload)) for each in events],
         state=state,
-        states=webhooks.STATES,
+        states=replay.STATES,
         outcomes=OUTCOMES,
-        waiting=webhooks.WAITING,
+        waiting=replay.WAITING,
         most=_EVENTS,
     )
 
@@ -109,14 +111,14 @@ def show_runs() -> ResponseReturnValue:
     latest = runs.list_latest(current_caller().portal_id)
     by_kind = {
         kind: {each.object_type: each for each in latest if each.kind == kind}
-        for kind in sync.KINDS
+        for kind in runner.KINDS
     }
     return render_template(
         "console/runs.html",
         compared=[(each, runs.find_seconds_left(each)) for each in by_kind["reconcile"].values()],
         backfilled=by_kind["backfill"],
         searched=by_kind["incremental"],
-        types=sync.TYPES,
+        types=runner.TYPES,
         is_at_work=any(each.state == "running" and not each.error for each in latest),
     )
 
@@ -126,7 +128,7 @@ def show_runs() -> ResponseReturnValue:
 def reconcile() -> ResponseReturnValue:
     """Compare everything with HubSpot now."""
     try:
-        sync.begin(current_caller().portal_id, "reconcile")
+        runner.begin(current_caller().portal_id, "reconcile")
     except ConflictError as error:
         flash(f"Not now: {error.message}.", "warning")
     return redirect(url_for(".show_runs"), 303)

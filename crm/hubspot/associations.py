@@ -8,7 +8,7 @@ from crm.hubspot.answers import BatchOutcome, batch_from, reading
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError
 from crm.hubspot.paging import next_after, parts
-from crm.objects import AssociationType, ObjectType
+from crm.object_types import AssociationType, ObjectType
 
 BATCH = 2000
 """The most inputs of one batch/create call."""

@@ -14,7 +14,7 @@ from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError
 from crm.hubspot.paging import next_after
 from crm.hubspot.records import BATCH, read_batch
-from crm.objects import OBJECT_TYPES, ObjectType
+from crm.object_types import OBJECT_TYPES, ObjectType
 
 _LONGEST_QUERY = 4000
 """Characters; from which length on HubSpot answers 414 is not documented."""

@@ -7,7 +7,7 @@ from typing import Any
 from crm.hubspot.answers import reading
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotConflictError
-from crm.objects import ObjectType
+from crm.object_types import ObjectType
 
 
 @dataclass(frozen=True)

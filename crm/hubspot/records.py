@@ -8,17 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crm.hubspot.answers import (
-    BatchOutcome,
-    HubSpotRecord,
-    batch_from,
-    parse_time,
-    reading,
-)
+from crm.hubspot.answers import BatchOutcome, HubSpotRecord, batch_from, parse_time, reading
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError
 from crm.hubspot.paging import parts
-from crm.objects import CONTACTS, ObjectType
+from crm.object_types import CONTACTS, ObjectType
 
 BATCH = 100
 """The most inputs of one batch call."""

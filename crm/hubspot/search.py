@@ -20,7 +20,7 @@ from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError
 from crm.hubspot.paging import next_after
 from crm.hubspot.records import read_batch
-from crm.objects import ObjectType
+from crm.object_types import ObjectType
 
 PAGE = 200
 """The most results of one search."""

@@ -199,7 +199,7 @@ class RecordChange(Base):
 
 
 class Association(Base):
-    """A pair of associated records, in the one direction that ``crm.objects`` declares."""
+    """A pair of associated records, in the one direction that ``crm.object_types`` declares."""
 
     __tablename__ = "associations"
     __table_args__ = (

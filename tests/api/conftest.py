@@ -16,13 +16,13 @@ from psycopg2.extensions import cursor
 from sqlalchemy import text
 
 from crm import create_app
+from crm.accounts import api_keys, users
 from crm.config import Settings
 from crm.extensions import db, transaction
+from crm.mirror.rows import NewRecord, associate, create_records
 from crm.models import Record
-from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
+from crm.object_types import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
 from crm.sandbox import SandboxServer
-from crm.services import accounts, api_keys
-from crm.services.records import NewRecord, associate, create_records
 from tests.conftest import PASSWORD, Person, free_port, wait_until
 
 
@@ -33,7 +33,7 @@ def make_user(app: Flask, client: FlaskClient) -> Callable[..., Person]:
     def make(
         email: str = "somebody@example.com", role: str = "user", organization: str = "Default"
     ) -> Person:
-        accounts.create_user(email=email, password=PASSWORD, role=role, organization=organization)
+        users.create_user(email=email, password=PASSWORD, role=role, organization=organization)
         return sign_in(client, email)
 
     return make

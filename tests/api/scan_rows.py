@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 from sqlalchemy import text
 
+from crm.accounts.users import get_organization_id
 from crm.extensions import transaction
-from crm.services.accounts import get_organization_id
-from crm.services.scans.starting import ScanConfig
+from crm.scans.commands import ScanConfig
 
 _SCAN = """
     INSERT INTO scans (organization_id, scan_id, job_id, config, status, total_items,

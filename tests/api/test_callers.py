@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import api_keys, users
 from crm.api.guards import Guard, guarded
 from crm.extensions import db
-from crm.services import accounts, api_keys
 from tests.conftest import Person
 
 from .conftest import contacts_in, emails_in, sign_in
@@ -14,7 +14,7 @@ from .conftest import contacts_in, emails_in, sign_in
 @pytest.fixture
 def other(app):
     """Another organization than the default one."""
-    accounts.create_organization("Other")
+    users.create_organization("Other")
     return "Other"
 
 

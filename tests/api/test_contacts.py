@@ -9,8 +9,8 @@ from hypothesis import strategies as some
 from sqlalchemy import text
 
 from crm.extensions import READS, db, transaction
-from crm.objects import DEALS
-from crm.services.records import NewRecord, create_records
+from crm.mirror.rows import NewRecord, create_records
+from crm.object_types import DEALS
 
 from .conftest import contacts_in, counted_statements, emails_in
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.services import health
+from crm.operations import health
 from crm.version import VERSION
 from tests.conftest import free_port
 

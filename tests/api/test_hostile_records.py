@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from crm.objects import OBJECT_TYPES
-from crm.services.pipelines import refresh_stale_pipelines
-from crm.services.schemas import refresh_stale_schemas
+from crm.object_types import OBJECT_TYPES
+from crm.portals.pipelines import refresh_stale_pipelines
+from crm.portals.property_schemas import refresh_stale_schemas
 from tests.api.test_hostile_input import BODIES, JSON
 
 IN_PROCESS = settings(

@@ -9,9 +9,9 @@ import pytest
 import requests
 
 from crm import create_app
+from crm.accounts import demo, users
 from crm.errors import ConfigError
 from crm.logs import configure_logs
-from crm.services import accounts, demo
 from tests.conftest import PASSWORD
 
 from .conftest import serving
@@ -228,7 +228,7 @@ def test_a_caller_who_is_let_in_is_the_default_organizations_admin(
     client, open_access, make_contact
 ):
     make_contact("ada@example.com", hs_object_id="1")
-    accounts.create_organization("Other")
+    users.create_organization("Other")
 
     page = client.get("/contacts").json["data"]["data"]["contacts"]
     written = client.post("/contacts", json={"email": "grace@example.com"})
@@ -339,6 +339,6 @@ def test_an_account_whose_password_only_its_owner_knows_is_no_demo_account(clien
 
 
 def create_demo(password):
-    accounts.create_user(
+    users.create_user(
         email=demo.DEMO_EMAIL, password=password, role="admin", organization="Default"
     )

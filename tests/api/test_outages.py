@@ -23,10 +23,11 @@ from psycopg2 import sql
 from sqlalchemy import text
 
 from crm import create_app, outages
+from crm.accounts import api_keys
+from crm.accounts import users as accounts_users
 from crm.api.guards import Guard, guard_of
 from crm.extensions import db, transaction
 from crm.hubspot.signature import sign_v3
-from crm.services import accounts, api_keys
 from tests.conftest import PASSWORD, _Client, registration, wait_until
 from tests.services.listening import served
 
@@ -59,7 +60,7 @@ def service(own_postgres, make_settings):
 def admin(service):
     """What opens every door: the headers of a token, those of a key, and a browser."""
     with service.app_context():
-        accounts.create_user(
+        accounts_users.create_user(
             email="admin@example.com", password=PASSWORD, role="admin", organization="Default"
         )
         key = api_keys.create_key(name="a test", organization="Default")

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.services import pipelines
-from crm.services.portals import get_default_portal_id
+from crm.portals import pipelines
+from crm.portals.portals import get_default_portal_id
 from tests.conftest import wait_until
 
 PATH = "/contacts/pipelines"

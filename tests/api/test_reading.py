@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import text
 
+from crm.accounts.users import create_organization
 from crm.extensions import READS, db, transaction
 from crm.models import Association, Record, RecordAlias
-from crm.objects import ASSOCIATIONS, CONTACTS, OBJECT_TYPES
-from crm.services.accounts import create_organization
+from crm.object_types import ASSOCIATIONS, CONTACTS, OBJECT_TYPES
 
 from .conftest import counted_statements
 

@@ -5,7 +5,7 @@ from sqlalchemy import select, text
 
 from crm.extensions import transaction
 from crm.models import Association, Record, User
-from crm.objects import ASSOCIATIONS
+from crm.object_types import ASSOCIATIONS
 from tests.conftest import Person
 
 from .conftest import sign_in

@@ -3,13 +3,14 @@
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.extensions import transaction
-from crm.objects import CONTACTS, OBJECT_TYPES
-from crm.services import accounts, pipelines, schemas
-from crm.services import push as push_module
-from crm.services.portals import connect
-from crm.services.pull import refresh
-from crm.services.push import push
+from crm.object_types import CONTACTS, OBJECT_TYPES
+from crm.portals import pipelines, property_schemas
+from crm.portals.portals import connect
+from crm.pull.apply import refresh
+from crm.push import job as push_module
+from crm.push.job import push
 from tests.api.conftest import count_rows, counted_statements
 from tests.sandbox.client import HubSpot
 from tests.services.graphs import pairs_in
@@ -55,7 +56,7 @@ def call(client, key):
 @pytest.fixture
 def definitions(app):
     """The portal's property definitions are known."""
-    schemas.refresh_stale_schemas()
+    property_schemas.refresh_stale_schemas()
     pipelines.refresh_stale_pipelines()
 
 
@@ -590,7 +591,7 @@ def test_an_unknown_record_is_a_404(call, method, record_id):
 
 def test_anothers_record_is_a_404(call, client, make_key):
     hubspot_id = call("POST", "/contacts", RECORDS["contacts"][0]).json["hubspot_contact_id"]
-    accounts.create_organization("Another")
+    users.create_organization("Another")
     other = make_key("Another")
 
     for method in ("PATCH", "DELETE"):

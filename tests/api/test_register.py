@@ -7,7 +7,7 @@ import requests
 from sqlalchemy import text
 
 from crm.extensions import db, transaction
-from crm.services import pipelines
+from crm.portals import pipelines
 from tests.conftest import registration, wait_until
 
 from .conftest import contacts_in, count_rows, sign_in

@@ -7,12 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import select, text, update
 
+from crm.accounts import users
 from crm.extensions import transaction
+from crm.mirror import rows as mirror_rows
+from crm.mirror.rows import NewRecord
 from crm.models import Association, Record, RecordChange
-from crm.objects import CONTACT_TO_DEAL, OBJECT_TYPES
-from crm.services import accounts, records
-from crm.services.push import enqueue_push
-from crm.services.records import NewRecord
+from crm.object_types import CONTACT_TO_DEAL, OBJECT_TYPES
+from crm.push.job import enqueue_push
 from tests.sandbox.client import HubSpot
 
 IN_PROCESS = settings(
@@ -52,7 +53,7 @@ def write_deal(portal_id, run_jobs):
     def write(**properties):
         new = NewRecord(OBJECT_TYPES["deals"], {"dealname": "A new engine"} | properties)
         with transaction():
-            records.create_records(portal_id, [new])
+            mirror_rows.create_records(portal_id, [new])
             enqueue_push(portal_id)
         run_jobs()
         return str(new.uuid)
@@ -152,7 +153,7 @@ def test_a_change_is_sent_again_as_it_is_without_a_body(refused_update, call):
 def test_a_wire_name_corrects_the_property_behind_it(make_contact, call, portal_id):
     new = NewRecord(OBJECT_TYPES["tickets"], {"subject": "x"})
     with transaction():
-        row_id = records.create_records(portal_id, [new])[new.uuid]
+        row_id = mirror_rows.create_records(portal_id, [new])[new.uuid]
     reject(row_id)
 
     call("POST", f"/{new.uuid}/resend", json={"properties": {"category": "BILLING_ISSUE"}})
@@ -179,7 +180,7 @@ def test_a_dropped_record_that_hubspot_never_had_is_gone_with_its_pairs(
     uuid = write_deal(dealstage="nowhere", pipeline="default")
     with transaction():
         contact_id = make_contact("ada@example.com")
-        records.associate(portal_id, [(CONTACT_TO_DEAL, contact_id, row(uuid)["id"])])
+        mirror_rows.associate(portal_id, [(CONTACT_TO_DEAL, contact_id, row(uuid)["id"])])
 
     answer = call("DELETE", f"/{uuid}")
 
@@ -266,8 +267,8 @@ def refused_pair(portal_id, make_contact):
     deal = NewRecord(OBJECT_TYPES["deals"], {"dealname": "x"})
     with transaction() as session:
         contact_id = make_contact("ada@example.com", hs_object_id="1")
-        ids = records.create_records(portal_id, [deal])
-        records.associate(portal_id, [(CONTACT_TO_DEAL, contact_id, ids[deal.uuid])])
+        ids = mirror_rows.create_records(portal_id, [deal])
+        mirror_rows.associate(portal_id, [(CONTACT_TO_DEAL, contact_id, ids[deal.uuid])])
         said = {"message": "Limit reached", "category": "X", "correlation_id": "c", "errors": {}}
         session.execute(update(Association).values(state="rejected", rejection=said))
         return f"association-{session.scalars(select(Association.id)).one()}"
@@ -309,7 +310,7 @@ def test_everything_or_a_type_or_some_are_sent_again(call, make_contact, portal_
     rows = [make_contact(f"{number}@example.com", hs_object_id=str(number)) for number in range(4)]
     deal = NewRecord(OBJECT_TYPES["deals"], {"dealname": "x"})
     with transaction():
-        rows.append(records.create_records(portal_id, [deal])[deal.uuid])
+        rows.append(mirror_rows.create_records(portal_id, [deal])[deal.uuid])
     for each in rows:
         reject(each)
     ids = [each["id"] for each in listed(type="contacts")]
@@ -354,7 +355,7 @@ def test_a_correction_to_an_email_that_another_contact_has_is_refused(call, make
 
 
 def test_what_another_organization_was_refused_is_not_there(client, make_key, refused_update):
-    accounts.create_organization("Other")
+    users.create_organization("Other")
     theirs = make_key("Other")
 
     listing = client.get("/sync/rejected", headers=theirs)

@@ -6,10 +6,10 @@ import pytest
 import requests
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.errors import ScanNotFoundError
 from crm.extensions import transaction
-from crm.services import accounts
-from crm.services.scans import watching
+from crm.scans import progress_stream
 from crm.streams import STREAMS
 from tests.services.listening import served
 
@@ -25,7 +25,7 @@ def key(make_key):
 
 @pytest.fixture
 def organization_id(app):
-    return accounts.get_organization_id("Default")
+    return users.get_organization_id("Default")
 
 
 def change(**values):
@@ -53,7 +53,7 @@ class Clock:
 
 
 def watch(organization_id, clock):
-    return watching.watch(organization_id, "nightly", pause=clock.pause, clock=clock)
+    return progress_stream.watch(organization_id, "nightly", pause=clock.pause, clock=clock)
 
 
 def events_in(answer):
@@ -131,7 +131,7 @@ def test_a_browser_that_comes_again_after_the_end_is_told_to_stop(client, key):
 
 
 def test_progress_is_an_event(client, key, monkeypatch):
-    monkeypatch.setattr(watching, "LONGEST", 0.0)
+    monkeypatch.setattr(progress_stream, "LONGEST", 0.0)
     make_scan(status="running", total_items=10, processed_items=1)
 
     [(event, _, data)] = events_in(client.get(EVENTS, headers=key, buffered=True))

@@ -8,10 +8,11 @@ import time
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.extensions import db, transaction
-from crm.services import accounts
-from crm.services.scans import exporting, results
-from crm.services.scans.starting import ScanConfig
+from crm.scans import export as scans_export
+from crm.scans import results
+from crm.scans.commands import ScanConfig
 
 from .scan_rows import make_scan
 
@@ -337,8 +338,8 @@ def test_an_export_of_a_scan_that_goes_away_meanwhile_does_not_end_as_if_it_were
 ):
     monkeypatch.setattr(results, "_PIECE", 3)
     make_scan(deals=7)
-    scan = results.get_completed(accounts.get_organization_id("Default"), "nightly")
-    pieces = exporting.export(scan, "jsonl")
+    scan = results.get_completed(users.get_organization_id("Default"), "nightly")
+    pieces = scans_export.export(scan, "jsonl")
     next(pieces)
     with transaction() as session:
         session.execute(text("DELETE FROM scans"))
@@ -350,9 +351,9 @@ def test_an_export_of_a_scan_that_goes_away_meanwhile_does_not_end_as_if_it_were
 def test_an_export_keeps_no_transaction_open(app, monkeypatch):
     monkeypatch.setattr(results, "_PIECE", 3)
     make_scan(deals=7)
-    scan = results.get_completed(accounts.get_organization_id("Default"), "nightly")
+    scan = results.get_completed(users.get_organization_id("Default"), "nightly")
     db.session.remove()
-    pieces = exporting.export(scan, "jsonl")
+    pieces = scans_export.export(scan, "jsonl")
     next(pieces)
 
     with db.engine.connect() as connection:

@@ -8,10 +8,10 @@ import re
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.extensions import transaction
-from crm.services import accounts
-from crm.services.scans import states
-from crm.services.scans.starting import ScanConfig, cancel_scan
+from crm.scans import status as scans_status
+from crm.scans.commands import ScanConfig, cancel_scan
 from tests.sandbox.client import HubSpot
 
 from .scan_rows import make_scan
@@ -23,7 +23,7 @@ KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 
 @pytest.fixture
 def organization_id(app):
-    return str(accounts.get_organization_id("Default"))
+    return str(users.get_organization_id("Default"))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def key(app, make_key):
 
 @pytest.fixture
 def foreign_key(app, make_key):
-    accounts.create_organization("Other")
+    users.create_organization("Other")
     return make_key("Other")
 
 
@@ -255,7 +255,7 @@ def open_access(open_access, key):
 
 
 def own_names(organization_id):
-    accounts.set_identifier("Default", "org_123456")
+    users.set_identifier("Default", "org_123456")
     return ("Default", organization_id, "org_123456")
 
 
@@ -267,7 +267,7 @@ def test_an_organization_is_named_by_its_name_number_or_identifier_and_shown_as_
 
         shown = [get("scan/status/a").json, *get("scan/list").json["scans"]]
         assert [each["organizationId"] for each in shown] == [name, name]
-        assert accounts.get_organization_id("Default") == int(organization_id)
+        assert users.get_organization_id("Default") == int(organization_id)
         cancel_scan(int(organization_id), "a")
 
 
@@ -281,7 +281,7 @@ def test_a_scan_whose_start_names_no_organization_shows_its_number(
 
 
 def test_an_organization_is_not_named_by_anothers_identifier(start, get, foreign_key):
-    accounts.set_identifier("Other", "org_7")
+    users.set_identifier("Other", "org_7")
 
     answers = [
         start(organizationId="org_7"),
@@ -317,7 +317,7 @@ def test_under_open_access_any_name_of_an_organization_is_a_label(start, get, op
         assert start(scanId="a", organizationId=name).status_code == 202
 
         assert get("scan/status/a").json["organizationId"] == name
-        cancel_scan(accounts.get_organization_id("Default"), "a")
+        cancel_scan(users.get_organization_id("Default"), "a")
 
 
 def test_under_open_access_scans_are_found_by_their_label(start, get, open_access, organization_id):
@@ -422,7 +422,9 @@ def test_the_status_of_a_running_scan_tells_how_far_it_is(get, organization_id):
 
 
 def test_a_rate_is_100_percent_only_if_nothing_failed():
-    rates = [states.percentage(*each) for each in ((99_999, 100_000), (1, 1), (399, 400), (0, 0))]
+    rates = [
+        scans_status.percentage(*each) for each in ((99_999, 100_000), (1, 1), (399, 400), (0, 0))
+    ]
 
     assert rates == ["99.99%", "100.00%", "99.75%", "0%"]
 
@@ -435,7 +437,7 @@ def test_a_rate_is_100_percent_only_if_nothing_failed():
     ],
 )
 def test_a_time_is_told_as_people_say_it(seconds, words):
-    assert states.in_words(seconds) == words
+    assert scans_status.in_words(seconds) == words
 
 
 def test_the_status_of_a_completed_scan_tells_what_it_brought(get):

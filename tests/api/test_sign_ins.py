@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.extensions import transaction
-from crm.services import accounts
 from tests.conftest import PASSWORD, Person
 
 from .conftest import sign_in
@@ -58,7 +58,7 @@ def test_an_unknown_email_takes_as_long_as_a_wrong_password(client, make_user):
 
 @pytest.mark.real_password_cost
 def test_an_unknown_email_is_compared_with_a_hash_that_costs_what_new_ones_cost():
-    assert not accounts._hasher.check_needs_rehash(accounts._NOBODYS_HASH)
+    assert not users._hasher.check_needs_rehash(users._NOBODYS_HASH)
 
 
 def test_a_refresh_answers_with_new_tokens_that_work(make_user):

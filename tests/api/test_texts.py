@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from crm.extensions import transaction
-from crm.services.records import write_contact
+from crm.mirror.rows import write_contact
 from tests.conftest import registration
 
 from .conftest import contacts_in

@@ -9,8 +9,8 @@ from sqlalchemy import select, text
 
 from crm.extensions import db, transaction
 from crm.hubspot.signature import LONGEST_AGE_MS, sign_v1, sign_v3
+from crm.inbox.receive import unpack
 from crm.models import WebhookEvent
-from crm.services.deliveries import unpack
 
 SECRET = "a secret of an app"
 PATH = "/webhooks/hubspot"

@@ -20,9 +20,9 @@ from crm import create_app
 from crm.config import load_settings
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotRateLimitError
+from crm.portals.portals import connect, get_default_portal_id
+from crm.portals.rate_budget import BACKFILL, budget_for
 from crm.sandbox.limits import TIERS
-from crm.services.budget import BACKFILL, budget_for
-from crm.services.portals import connect, get_default_portal_id
 from tests.bench.figures import Figure
 from tests.stage import Stage
 

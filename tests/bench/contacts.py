@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from crm.accounts import sessions, users
 from crm.extensions import db
-from crm.services import accounts, sign_ins
 from tests.bench.figures import Figure, median_ratio
 from tests.bench.load import get_request, rate
 from tests.stage import Stage
@@ -56,12 +56,12 @@ def _service(stage: Stage, database: str, contacts: int) -> tuple[str, dict[str,
         # So that no autovacuum falls into a measurement, nor an old plan.
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as plain:
             plain.execute(text("VACUUM ANALYZE"))
-        accounts.create_user(
+        users.create_user(
             email="bench@example.com",
             password="bench-password",
             role="user",
             organization="Default",
         )
-        tokens = sign_ins.login(email="bench@example.com", password="bench-password")
+        tokens = sessions.login(email="bench@example.com", password="bench-password")
     address = stage.serve("crm:create_app()", stage.environment(database))
     return address, {"Authorization": f"Bearer {tokens.access_token}"}

@@ -14,9 +14,10 @@ from sqlalchemy import text
 
 from crm.config import load_settings
 from crm.extensions import db
-from crm.objects import COMPANIES, CONTACTS, ObjectType
-from crm.services import portals, sync
-from crm.services.schemas import list_mirrored
+from crm.object_types import COMPANIES, CONTACTS, ObjectType
+from crm.portals import portals
+from crm.portals.property_schemas import list_mirrored
+from crm.pull import runner
 from tests.bench.figures import Figure
 from tests.bench.sandbox import OBJECTS, Client
 from tests.stage import Stage
@@ -129,7 +130,7 @@ def _time_of_bare_loop(client: Client, portal_id: int) -> float:
 def _time_of(kind: str) -> tuple[float, int]:
     """Seconds and differences of a whole run."""
     began = time.perf_counter()
-    last = {run.object_type: run for run in sync.follow(kind)}
+    last = {run.object_type: run for run in runner.follow(kind)}
     return time.perf_counter() - began, sum(run.differences for run in last.values())
 
 

@@ -7,8 +7,8 @@ from itertools import count
 
 from argon2 import PasswordHasher
 
-from crm.services.portals import get_default_portal_id
-from crm.services.push import push
+from crm.portals.portals import get_default_portal_id
+from crm.push.job import push
 from tests.bench.figures import Figure, median_ratio
 from tests.bench.load import CONNECTIONS, post_request, rate
 from tests.conftest import registration

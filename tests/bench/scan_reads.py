@@ -8,8 +8,8 @@ from pathlib import Path
 import orjson
 from sqlalchemy import text
 
+from crm.accounts import api_keys
 from crm.extensions import db
-from crm.services import api_keys
 from tests.api.scan_rows import make_scan
 from tests.bench.figures import Figure, median_ratio
 from tests.bench.load import get_request, rate

@@ -11,11 +11,11 @@ from hubspot.crm.contacts import (
     SimplePublicObjectBatchInputUpsert,
 )
 
+from crm.accounts import api_keys
+from crm.portals.portals import get_default_portal_id
+from crm.portals.property_schemas import refresh_stale_schemas
+from crm.push.job import push
 from crm.sandbox import DEFAULT_TOKEN
-from crm.services import api_keys
-from crm.services.portals import get_default_portal_id
-from crm.services.push import push
-from crm.services.schemas import refresh_stale_schemas
 from tests.bench.figures import Figure
 from tests.stage import Stage
 

@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from crm.extensions import db
 from crm.hubspot.signature import SIGNATURE_V3, TIMESTAMP, sign_v3
-from crm.services.portals import get_default_portal_id
-from crm.services.push import push
+from crm.portals.portals import get_default_portal_id
+from crm.push.job import push
 from tests.bench.figures import Figure, median_ratio
 from tests.bench.load import Load, load, post_bytes
 from tests.stage import Stage

@@ -15,9 +15,9 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
 from crm.extensions import transaction
-from crm.services import records
-from crm.services.portals import get_default_portal_id
-from crm.services.push import enqueue_push
+from crm.mirror import rows
+from crm.portals.portals import get_default_portal_id
+from crm.push.job import enqueue_push
 from tests.conftest import registration
 from tests.stage import Stage
 
@@ -130,7 +130,7 @@ def _registration(number: int) -> dict[str, Any]:
 def _write(number: int, city: str) -> bool:
     with suppress(DBAPIError), transaction():
         portal_id = get_default_portal_id()
-        records.write_contact(portal_id, {"email": _email(number), "city": city})
+        rows.write_contact(portal_id, {"email": _email(number), "city": city})
         enqueue_push(portal_id)
         return True
     return False

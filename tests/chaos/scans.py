@@ -16,7 +16,7 @@ from crm.config import load_settings
 from crm.extensions import transaction
 from crm.queue import give_back_stalled_jobs
 from crm.sandbox import DEFAULT_TOKEN
-from crm.services.scans.starting import ScanConfig, start_scan
+from crm.scans.commands import ScanConfig, start_scan
 from tests.chaos.trouble import FAULTS
 from tests.deals import TYPES, Deals
 from tests.forked import Workers

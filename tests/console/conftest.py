@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import BaseWSGIServer, make_server
 
-from crm.services import accounts
+from crm.accounts import users
 from tests.api.conftest import counted_statements, make_contact, make_graph
 from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
 from tests.conftest import PASSWORD, leave_out
@@ -178,7 +178,7 @@ def _note_stranger(visitor: Visitor, url: str) -> None:
 def admin(app: Flask) -> str:
     """The e-mail of an administrator without a contact."""
     email = "admin@example.com"
-    accounts.create_user(email=email, password=PASSWORD, role="admin", organization="Default")
+    users.create_user(email=email, password=PASSWORD, role="admin", organization="Default")
     return email
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from crm.services import demo
+from crm.accounts import demo
 from tests.conftest import PASSWORD
 from tests.console.conftest import on_a_phone
 

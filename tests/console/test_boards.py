@@ -4,9 +4,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from crm.extensions import transaction
+from crm.mirror.reads import pipeline_boards
 from crm.models import Record
-from crm.objects import DEALS
-from crm.services import boards
+from crm.object_types import DEALS
 
 AMOUNTS = ("100", "0.5", "-3", None, "a lot", "", "NaN", "Infinity", "1e400", "9" * 400, " 7 ")
 COUNTED = {"100": 100, "0.5": 0.5, "-3": -3, " 7 ": 7}
@@ -40,13 +40,13 @@ def test_totals_count_every_deal_and_every_amount(app, portal_id, given_deals):
         count, total = expected.get((pipeline, stage or ""), (0, 0))
         expected[pipeline, stage or ""] = (count + 1, total + COUNTED.get(amount, 0))
 
-    totals = boards.read_totals(portal_id, DEALS)
-    board = boards.read_board(portal_id, DEALS, "one")
+    totals = pipeline_boards.read_totals(portal_id, DEALS)
+    board = pipeline_boards.read_board(portal_id, DEALS, "one")
 
     assert {key: (each.count, each.amount) for key, each in totals.items()} == expected
     assert {("one", stage): total for stage, total in board.totals.items()} == {
         key: total for key, total in totals.items() if key[0] == "one"
     }
     assert {stage: len(cards) for stage, cards in board.cards.items()} == {
-        stage: min(total.count, boards.MOST_CARDS) for stage, total in board.totals.items()
+        stage: min(total.count, pipeline_boards.MOST_CARDS) for stage, total in board.totals.items()
     }

@@ -7,9 +7,10 @@ import requests
 from playwright.sync_api import expect
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.console.contacts import EDITABLE
 from crm.extensions import transaction
-from crm.services import accounts, schemas
+from crm.portals import property_schemas
 from tests.conftest import PASSWORD
 from tests.console.conftest import on_a_phone
 
@@ -21,7 +22,7 @@ def ada(register, run_jobs):
     """A contact with a deal and a ticket that HubSpot has; returns HubSpot's id."""
     person = register()
     run_jobs()
-    schemas.refresh_stale_schemas()
+    property_schemas.refresh_stale_schemas()
     return person.get("/me").json["data"]["contact"]["id"]
 
 
@@ -178,7 +179,7 @@ def test_while_hubspot_is_down_a_change_is_kept_and_said_so(
 
 
 def test_a_user_looks_and_cannot_change(app, ada, client, open_browser):
-    accounts.create_user(
+    users.create_user(
         email="user@example.com", password=PASSWORD, role="user", organization="Default"
     )
     visitor = open_browser()

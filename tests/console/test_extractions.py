@@ -10,11 +10,11 @@ from playwright.sync_api import expect
 from sqlalchemy import text
 
 from crm import streams
+from crm.accounts import users
 from crm.extensions import db, transaction
 from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN
-from crm.services import accounts
-from crm.services.scans import watching
-from crm.services.scans.starting import ScanConfig
+from crm.scans import progress_stream
+from crm.scans.commands import ScanConfig
 from tests.api.scan_rows import make_scan
 from tests.conftest import PASSWORD
 from tests.console.conftest import on_a_phone, sign_in
@@ -28,7 +28,7 @@ FORM = {"name": "nightly", "token": DEFAULT_TOKEN}
 def ready(app, change_settings, monkeypatch):
     """There is a key, and the sandbox's portal is the mirror's, which may call often."""
     change_settings(encryption_keys=base64.urlsafe_b64encode(b"k" * 32).decode())
-    monkeypatch.setattr(watching, "BETWEEN", 0.05)
+    monkeypatch.setattr(progress_stream, "BETWEEN", 0.05)
     with transaction() as session:
         session.execute(text("UPDATE portals SET hub_id = :id"), {"id": DEFAULT_PORTAL_ID})
 
@@ -381,7 +381,7 @@ def test_whoever_has_read_too_much_is_asked_to_wait(session, change_settings):
 
 
 def test_another_organization_s_extraction_is_not_there(app, session):
-    accounts.create_organization("Other")
+    users.create_organization("Other")
     make_scan(status="running", organization="Other")
 
     assert "nightly" not in session.get(HERE).text
@@ -393,7 +393,7 @@ def test_another_organization_s_extraction_is_not_there(app, session):
 
 
 def test_users_see_nothing_of_it(app, admin):
-    accounts.create_user(
+    users.create_user(
         email="user@example.com", password=PASSWORD, role="user", organization="Default"
     )
     make_scan(deals=3)
@@ -412,7 +412,7 @@ def test_the_overview_charts_the_deals_of_each_day(admin, visitor):
     make_scan("also-yesterday", deals=40, ago=86_400, took=20)
     make_scan("long-ago", deals=7, ago=40 * 86_400)
     make_scan("cancelled", deals=5, ago=60, status="cancelled")
-    accounts.create_organization("Other")
+    users.create_organization("Other")
     make_scan("theirs", deals=500, ago=60, organization="Other")
     page = visitor.sign_in()
     chart = page.get_by_role("img", name="Deals of completed extractions")

@@ -8,13 +8,14 @@ import requests
 from playwright.sync_api import expect
 from sqlalchemy import select
 
+from crm.accounts import users
 from crm.extensions import db, transaction
 from crm.hubspot.account import get_details
 from crm.models import Portal
+from crm.portals import portals
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.airtable import Base
 from crm.sandbox.notion import Thing
-from crm.services import accounts, portals
 from tests.api.conftest import counted_statements
 from tests.browser import DESKTOP, PHONE
 from tests.conftest import PASSWORD
@@ -364,7 +365,7 @@ def test_what_is_not_set_up_names_its_settings_to_administrators(integrations, c
 def user(app, admin):
     """The session of somebody who is no administrator."""
     email = "user@example.com"
-    accounts.create_user(email=email, password=PASSWORD, role="user", organization="Default")
+    users.create_user(email=email, password=PASSWORD, role="user", organization="Default")
     return sign_in(app, email)
 
 

@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from crm.console.guards import Guard
 from crm.extensions import transaction
-from crm.services.scans import watching
+from crm.scans import progress_stream
 from tests.api.scan_rows import make_scan
 
 NIGHTLY = "/console/extractions/nightly"
@@ -31,7 +31,7 @@ def visitor(admin, open_browser):
 @pytest.fixture
 def at_work(app, monkeypatch):
     """An extraction and a comparison that go on, so that their pages renew themselves."""
-    monkeypatch.setattr(watching, "BETWEEN", 0.05)
+    monkeypatch.setattr(progress_stream, "BETWEEN", 0.05)
     make_scan(status="running", total_items=100, processed_items=10)
     with transaction() as session:
         session.execute(

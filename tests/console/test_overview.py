@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.services import pipelines
+from crm.portals import pipelines
 
 SET_UP = "UPDATE portals SET set_up_at = now(), hub_id = 1"
 WAITING = "INSERT INTO inbox (hub_id, payload) VALUES (1, '{}')"

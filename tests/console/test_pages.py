@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import db
-from crm.services import pipelines, schemas
+from crm.portals import pipelines, property_schemas
 from tests.api.conftest import counted_statements
 from tests.api.scan_rows import make_scan
 
@@ -55,7 +55,7 @@ def contact(register, run_jobs):
     """HubSpot's id of a contact, with data behind every page."""
     person = register()
     run_jobs()
-    schemas.refresh_stale_schemas()
+    property_schemas.refresh_stale_schemas()
     pipelines.refresh_stale_pipelines()
     make_scan(deals=30)
     return person.get("/me").json["data"]["contact"]["id"]

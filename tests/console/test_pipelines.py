@@ -4,7 +4,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from crm.services import pipelines, schemas
+from crm.portals import pipelines, property_schemas
 from tests.console.conftest import at_a_desk
 
 HUBSPOT = {"Authorization": "Bearer pat-na1-sandbox"}
@@ -15,7 +15,7 @@ def ids(register, run_jobs):
     """HubSpot's ids of a deal and of a ticket that are in step."""
     person = register()
     run_jobs()
-    schemas.refresh_stale_schemas()
+    property_schemas.refresh_stale_schemas()
     pipelines.refresh_stale_pipelines()
     [deal] = person.get("/me").json["data"]["contact"]["deals"]
     return {"deals": deal["id"], "tickets": deal["tickets"][0]["id"]}

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from crm.services import sign_ins
+from crm.accounts import sessions
 from tests.conftest import PASSWORD, Person
 
 
@@ -59,7 +59,7 @@ def test_a_sign_in_that_was_ended_elsewhere_opens_no_page(app, client, sign_in):
     with client.session_transaction() as session:
         sign_in_id = session["sign_in"]
 
-    sign_ins.logout(sign_in_id)
+    sessions.logout(sign_in_id)
 
     assert client.get("/").status_code == 303
 

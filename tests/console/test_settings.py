@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from playwright.sync_api import expect
 
+from crm.accounts import api_keys, users
 from crm.errors import ConflictError
-from crm.services import accounts, api_keys
 from tests.conftest import PASSWORD
 from tests.console.conftest import at_a_desk, sign_in
 
@@ -23,9 +23,9 @@ def settings(admin, visitor):
 @pytest.fixture
 def others(app):
     """An organization of other people; returns its administrator's session."""
-    accounts.create_organization("Others")
+    users.create_organization("Others")
     email = "boss@others.example"
-    accounts.create_user(email=email, password=PASSWORD, role="admin", organization="Others")
+    users.create_user(email=email, password=PASSWORD, role="admin", organization="Others")
     return sign_in(app, email)
 
 
@@ -57,16 +57,16 @@ def test_the_last_administrator_stays_one(settings):
 
 
 def test_of_two_administrators_who_demote_each_other_one_stays(app, admin, session):
-    accounts.create_user(
+    users.create_user(
         email="second@example.com", password=PASSWORD, role="admin", organization="Default"
     )
-    organization_id = accounts.get_organization_id("Default")
-    members = accounts.list_members(organization_id)
+    organization_id = users.get_organization_id("Default")
+    members = users.list_members(organization_id)
 
     def demote(member):
         with app.app_context():
             try:
-                return accounts.change_role(organization_id, member.id, "user")
+                return users.change_role(organization_id, member.id, "user")
             except ConflictError:
                 return None
 
@@ -125,7 +125,7 @@ def test_the_file_for_hubspots_app_can_be_had(make_app, app, admin):
 
 def test_an_administrator_sees_and_changes_nothing_of_other_organizations(admin, session, others):
     key = api_keys.create_key(name="Ledger", organization="Default")
-    [member] = accounts.list_members(accounts.get_organization_id("Default"))
+    [member] = users.list_members(users.get_organization_id("Default"))
 
     assert admin not in others.get("/console/settings").text
     assert "Ledger" not in others.get("/console/settings/keys").text
@@ -139,7 +139,7 @@ def test_an_administrator_sees_and_changes_nothing_of_other_organizations(admin,
 
 @pytest.mark.parametrize("role", ["", "owner", "key"])
 def test_a_role_that_is_none_is_refused(session, role):
-    [member] = accounts.list_members(accounts.get_organization_id("Default"))
+    [member] = users.list_members(users.get_organization_id("Default"))
 
     answer = session.post(f"/console/settings/users/{member.id}/role", role=role)
 

@@ -7,12 +7,13 @@ import requests
 from playwright.sync_api import expect
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.extensions import db, transaction
-from crm.objects import DEALS
-from crm.services import accounts, records
-from crm.services import sync as service
-from crm.services.push import enqueue_push
-from crm.services.records import NewRecord
+from crm.mirror import rows
+from crm.mirror.rows import NewRecord
+from crm.object_types import DEALS
+from crm.pull import runner as service
+from crm.push.job import enqueue_push
 from tests.conftest import PASSWORD
 from tests.console.conftest import sign_in
 
@@ -25,7 +26,7 @@ def refused(admin, portal_id, run_jobs):
     stage = {"dealstage": "qualifiedtobuy", "pipeline": "default"}
     deal = NewRecord(DEALS, {"dealname": "A new engine", "amount": "a lot", **stage})
     with transaction():
-        records.create_records(portal_id, [deal])
+        rows.create_records(portal_id, [deal])
         enqueue_push(portal_id)
     run_jobs()
     return str(deal.uuid)
@@ -130,7 +131,7 @@ def test_both_sides_are_compared_and_the_report_told(admin, register, sandbox, r
 
 
 def test_users_see_nothing_of_it(app, admin):
-    accounts.create_user(
+    users.create_user(
         email="user@example.com", password=PASSWORD, role="user", organization="Default"
     )
     session = sign_in(app, "user@example.com")

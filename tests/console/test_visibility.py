@@ -2,7 +2,8 @@
 
 import pytest
 
-from crm.services import accounts, pipelines
+from crm.accounts import users
+from crm.portals import pipelines
 from tests.conftest import PASSWORD
 from tests.console.conftest import sign_in
 
@@ -44,7 +45,7 @@ def test_the_contact_of_another_is_nowhere(app, own, portal_id, make_contact):
 
 
 def test_whoever_has_no_contact_sees_empty_pages(make_app, app, own):
-    accounts.create_user(
+    users.create_user(
         email="bare@example.com", password=PASSWORD, role="user", organization="Default"
     )
     session = sign_in(make_app(CONTACTS_VISIBLE_TO_USERS="own"), "bare@example.com")

@@ -7,11 +7,13 @@ from sqlalchemy import select
 
 from crm.extensions import transaction
 from crm.hubspot.pipelines import list_pipelines
+from crm.mirror import rows
+from crm.mirror.reads.contact_tree import FILTERS
+from crm.mirror.rows import NewRecord
 from crm.models import SYNCED, Association, Record
-from crm.objects import ASSOCIATIONS, CRM_UID, OBJECT_TYPES
-from crm.services import portals, push, records
-from crm.services.contacts import FILTERS
-from crm.services.records import NewRecord
+from crm.object_types import ASSOCIATIONS, CRM_UID, OBJECT_TYPES
+from crm.portals import portals
+from crm.push import job
 from tests.sandbox.client import HubSpot
 
 # HubSpot's documentation, "Using object APIs": name, singular, objectTypeId.
@@ -195,8 +197,8 @@ def test_a_record_of_the_type_reaches_hubspot_and_comes_back(
     properties = example(object_type)
     new = NewRecord(object_type, properties)
     with transaction():
-        records.create_records(portal_id, [new])
-        push.enqueue_push(portal_id)
+        rows.create_records(portal_id, [new])
+        job.enqueue_push(portal_id)
     run_jobs()
 
     with transaction() as session:
@@ -218,10 +220,10 @@ def test_an_association_of_the_type_reaches_hubspot(
 ):
     ends = [NewRecord(each, example(each)) for each in (association.from_type, association.to_type)]
     with transaction():
-        ids = records.create_records(portal_id, ends)
+        ids = rows.create_records(portal_id, ends)
         pair = (association, *(ids[end.uuid] for end in ends))
-        records.associate(portal_id, [pair])
-        push.enqueue_push(portal_id)
+        rows.associate(portal_id, [pair])
+        job.enqueue_push(portal_id)
     run_jobs()
 
     with transaction() as session:

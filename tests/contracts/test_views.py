@@ -8,7 +8,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from crm.extensions import db, transaction
 from crm.models import Record
-from crm.objects import ASSOCIATIONS, CRM_UID, OBJECT_TYPES
+from crm.object_types import ASSOCIATIONS, CRM_UID, OBJECT_TYPES
 from tests.contracts.source import ROOT
 from tests.sandbox.client import HubSpot
 

@@ -11,7 +11,7 @@ from crm.hubspot.errors import (
 )
 from crm.hubspot.properties import ensure_unique_property
 from crm.hubspot.records import Write, find_contact_id, get, update, upsert
-from crm.objects import ASSOCIATIONS, CONTACT_TO_DEAL, CONTACTS, CRM_UID, DEALS, LINE_ITEMS
+from crm.object_types import ASSOCIATIONS, CONTACT_TO_DEAL, CONTACTS, CRM_UID, DEALS, LINE_ITEMS
 from tests.hubspot.relay import Answer
 
 

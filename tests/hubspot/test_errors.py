@@ -22,7 +22,7 @@ from crm.hubspot.pipelines import list_pipelines
 from crm.hubspot.properties import ensure_unique_property, list_properties
 from crm.hubspot.records import Write, get, read_batch, update, upsert
 from crm.hubspot.search import search, search_modified
-from crm.objects import CONTACTS, DEALS
+from crm.object_types import CONTACTS, DEALS
 
 INSIDE = [
     {

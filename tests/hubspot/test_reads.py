@@ -11,7 +11,7 @@ from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError, HubSpotUnavai
 from crm.hubspot.lists import Selection, list_pages
 from crm.hubspot.properties import list_properties
 from crm.hubspot.records import read_batch
-from crm.objects import COMPANIES, CONTACTS, DEALS, LINE_ITEMS
+from crm.object_types import COMPANIES, CONTACTS, DEALS, LINE_ITEMS
 from tests.hubspot.relay import Answer, Call
 
 MANY = 250

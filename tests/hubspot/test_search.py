@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crm.hubspot import records
 from crm.hubspot.errors import HubSpotError, HubSpotRefusedError
 from crm.hubspot.search import Count, Filter, count, search, search_modified
-from crm.objects import COMPANIES, CONTACTS, DEALS
+from crm.object_types import COMPANIES, CONTACTS, DEALS
 from tests.hubspot.relay import Answer
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

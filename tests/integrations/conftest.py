@@ -11,9 +11,9 @@ import requests
 from flask import Flask
 from flask.testing import FlaskClient
 
+from crm.accounts import sessions
+from crm.integrations.store import get_store
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, SandboxServer
-from crm.services import sign_ins
-from crm.services.integrations.store import get_store
 from tests.conftest import Person
 
 KEY, OTHER_KEY = (base64.urlsafe_b64encode(each * 32).decode() for each in (b"k", b"o"))
@@ -107,7 +107,7 @@ def open_browser(app: Flask, register: Callable[..., Person]) -> Callable[..., B
         if email:
             return Browser(client, register(email, deals=[]))
         # Without a password, which takes its time on purpose.
-        token = sign_ins.create_token(role=role, organization=organization)
+        token = sessions.create_token(role=role, organization=organization)
         return Browser(client, Person(client, "", {"access_token": token}))
 
     return do

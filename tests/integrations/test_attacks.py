@@ -10,7 +10,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from crm.services.integrations.store import get_store
+from crm.integrations.store import get_store
 from tests.integrations.conftest import KEY, OTHER_KEY, query_of
 
 ALL = ["hubspot", "airtable", "notion"]

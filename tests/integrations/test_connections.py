@@ -2,15 +2,15 @@
 
 import pytest
 
-from crm.providers.airtable import Airtable
-from crm.providers.errors import ProviderAuthError, ProviderRevokedError
-from crm.providers.notion import Notion
-from crm.providers.provider import Tokens
+from crm.integrations.connections import Connections, NotConnectedError
+from crm.integrations.providers.airtable import Airtable
+from crm.integrations.providers.errors import ProviderAuthError, ProviderRevokedError
+from crm.integrations.providers.notion import Notion
+from crm.integrations.providers.provider import Tokens
+from crm.integrations.store import MemoryStore
+from crm.portals.oauth_tokens import make_vault
 from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_NOTION_APP
 from crm.sandbox.outside import Allowed
-from crm.services.credentials import make_vault
-from crm.services.integrations.connections import Connections, NotConnectedError
-from crm.services.integrations.store import MemoryStore
 
 
 @pytest.fixture

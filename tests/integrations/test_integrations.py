@@ -8,13 +8,13 @@ from itertools import product
 import pytest
 import requests
 
-from crm.providers import airtable
+from crm.accounts import api_keys
+from crm.integrations import connections
+from crm.integrations.providers import airtable
+from crm.integrations.store import get_store
+from crm.mirror.reads.pages import cursor_of
 from crm.sandbox.airtable import Base
 from crm.sandbox.notion import make_thing
-from crm.services import api_keys
-from crm.services.integrations import connections
-from crm.services.integrations.store import get_store
-from crm.services.listing import cursor_of
 from tests.integrations.conftest import query_of
 from tests.sandbox.client import HubSpot
 

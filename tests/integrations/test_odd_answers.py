@@ -5,10 +5,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from crm.errors import CRMError
-from crm.providers import PROVIDERS
-from crm.providers.airtable import Airtable
-from crm.providers.errors import ProviderError, ProviderRevokedError, ProviderUnavailableError
-from crm.providers.notion import Notion
+from crm.integrations.providers import PROVIDERS
+from crm.integrations.providers.airtable import Airtable
+from crm.integrations.providers.errors import (
+    ProviderError,
+    ProviderRevokedError,
+    ProviderUnavailableError,
+)
+from crm.integrations.providers.notion import Notion
 from tests.hubspot.relay import Answer, Relay
 
 TOKENS = {"access_token": "a-token", "refresh_token": "r-token", "expires_in": 3600}

@@ -6,11 +6,12 @@ import pytest
 from cryptography.fernet import Fernet, MultiFernet
 from sqlalchemy import LargeBinary, text
 
+from crm.accounts import users
 from crm.errors import ConfigError
 from crm.extensions import Base, db, transaction
-from crm.services import accounts, rotation
-from crm.services.integrations.store import RedisStore, get_store
-from crm.services.rotation import rotate
+from crm.integrations.store import RedisStore, get_store
+from crm.operations import key_rotation
+from crm.operations.key_rotation import rotate
 from tests.integrations.conftest import KEY, OTHER_KEY
 
 THIRD_KEY = base64.urlsafe_b64encode(b"t" * 32).decode()
@@ -72,12 +73,12 @@ def test_done_again_it_changes_nothing(portal_id, new_key):
 
 def test_more_rows_than_a_batch_are_all_rotated(new_key, monkeypatch):
     for at in range(5):
-        accounts.create_organization(f"Number {at}")
+        users.create_organization(f"Number {at}")
     ids = db.session.scalars(text("SELECT id FROM portals")).all()
     for each in ids:
         keep(each, f"token {each}".encode())
     new_key()
-    monkeypatch.setattr(rotation, "BATCH", 2)
+    monkeypatch.setattr(key_rotation, "BATCH", 2)
 
     assert rotate().rotated == 12
     for each in ids:
@@ -171,4 +172,4 @@ def test_every_token_that_a_table_keeps_is_rotated():
         if isinstance(column.type, LargeBinary) and column.name.endswith("token")
     }
 
-    assert kept == set(rotation.COLUMNS)
+    assert kept == set(key_rotation.COLUMNS)

@@ -3,17 +3,20 @@
 import pytest
 from sqlalchemy import select, text
 
+from crm.accounts import users
 from crm.extensions import db, transaction
 from crm.hubspot.account import get_details
+from crm.integrations.connections import Connections
+from crm.integrations.providers.hubspot import HubSpot as HubSpotProvider
+from crm.integrations.providers.provider import Tokens
+from crm.integrations.store import get_store
 from crm.models import Portal, Record, SyncRun, User
-from crm.providers.hubspot import HubSpot as HubSpotProvider
-from crm.providers.provider import Tokens
+from crm.portals import portals
+from crm.portals.oauth_tokens import make_vault
+from crm.pull import runner
+from crm.push import job
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.access import Grant
-from crm.services import accounts, portals, push, sync
-from crm.services.credentials import make_vault
-from crm.services.integrations.connections import Connections
-from crm.services.integrations.store import get_store
 from tests.sandbox.client import HubSpot
 from tests.services.listening import served
 
@@ -82,7 +85,7 @@ def test_what_changes_afterwards_is_taken_in_and_sent(admin, hubspot, run_jobs, 
         "/contacts", json={"email": "ada@example.com"}, headers=admin.person.headers
     ).get_json()
 
-    sync.begin_everywhere("incremental")
+    runner.begin_everywhere("incremental")
     run_jobs()
 
     assert mirrored() == ["ada@example.com", "grace@example.com"]
@@ -187,7 +190,7 @@ def test_another_portal_than_the_mirrors_is_refused(admin, portal_id):
 
 
 def test_a_portal_of_another_organization_is_refused(admin, open_browser):
-    accounts.create_organization("Acme")
+    users.create_organization("Acme")
     other = open_browser(role="admin", organization="Acme")
     stay(admin)
 
@@ -202,7 +205,7 @@ def test_each_organization_has_its_own_portals_token(
     admin, open_browser, sandbox, change_settings, portal_id
 ):
     sandbox.sandbox.open_portal(77)
-    accounts.create_organization("Acme")
+    users.create_organization("Acme")
     other = open_browser(role="admin", organization="Acme")
     other.form = {"portal_id": "77"}
     # The settings' token is of the default organization's portal.
@@ -232,9 +235,9 @@ def test_disconnecting_revokes_stops_and_keeps_what_was_mirrored(
     assert (row(portal_id).refresh_token, row(portal_id).access_token) == (None, None)
     assert sandbox.sandbox.registry.grants == {}
     sandbox.clear_requests()
-    push.sweep()
-    sync.sweep()
-    sync.begin_everywhere("incremental")
+    job.sweep()
+    runner.sweep()
+    runner.begin_everywhere("incremental")
     run_jobs()
     assert sandbox.requests()["total"] == 0
     assert mirrored() == ["ada@example.com"]
@@ -342,7 +345,7 @@ def test_the_grant_of_the_settings_is_not_revoked_with_a_persons_connection(
 def test_the_grant_that_keeps_another_organizations_portal_is_not_revoked_either(
     app, admin, open_browser, sandbox
 ):
-    accounts.create_organization("Acme")
+    users.create_organization("Acme")
     stranger = open_browser(organization="Acme")
     stranger.connect("hubspot")
     sandbox.sandbox.registry.grants.clear()

@@ -8,7 +8,7 @@ import pytest
 
 from crm.config import load_settings
 from crm.errors import UnavailableError
-from crm.services.integrations.store import MemoryStore, RedisStore, get_store
+from crm.integrations.store import MemoryStore, RedisStore, get_store
 from tests.conftest import PASSWORD, Person, free_port, registration, wait_until
 from tests.integrations.conftest import Browser, settings_of
 

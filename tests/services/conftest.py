@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 
 from crm.hubspot import retries
+from crm.push.job import push
 from crm.sandbox import DEFAULT_APP, SandboxServer
 from crm.sandbox.delivery_settings import DeliverySettings
-from crm.services.push import push
 from tests.hubspot.relay import Relay
 from tests.sandbox.client import HubSpot
 from tests.services.listening import Ear, served

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import select, text
 
 from crm.extensions import transaction
+from crm.mirror import rows as mirror_rows
+from crm.mirror.rows import NewRecord
 from crm.models import SYNCED, Record
-from crm.objects import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
-from crm.services import records
-from crm.services.push import enqueue_push
-from crm.services.records import NewRecord
+from crm.object_types import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
+from crm.push.job import enqueue_push
 from tests.sandbox.client import OBJECTS, HubSpot
 
 CONTACT = {"firstname": "Ada", "lastname": "Lovelace"}
@@ -24,7 +24,7 @@ TYPES = ("contacts", "deals", "tickets")
 def write_contact(portal_id: int, email: str, **properties: str) -> int:
     """Change or create a contact here; returns its row's id."""
     with transaction():
-        contact_id = records.write_contact(portal_id, {"email": email, **CONTACT, **properties})
+        contact_id = mirror_rows.write_contact(portal_id, {"email": email, **CONTACT, **properties})
         enqueue_push(portal_id)
     return contact_id
 
@@ -43,10 +43,10 @@ def write_graph(
     new_tickets = [NewRecord(TICKETS, TICKET | (ticket or {})) for _ in range(tickets)]
     with transaction():
         properties = {"email": email, **CONTACT, **(contact or {})}
-        contact_id = records.write_contact(portal_id, properties)
-        ids = records.create_records(portal_id, [new_deal, *new_tickets])
+        contact_id = mirror_rows.write_contact(portal_id, properties)
+        ids = mirror_rows.create_records(portal_id, [new_deal, *new_tickets])
         deal_id = ids[new_deal.uuid]
-        records.associate(
+        mirror_rows.associate(
             portal_id,
             [
                 (CONTACT_TO_DEAL, contact_id, deal_id),

@@ -11,9 +11,9 @@ from sqlalchemy import text
 from werkzeug.serving import make_server
 
 from crm.extensions import transaction
+from crm.inbox import process
+from crm.inbox.receive import unpack
 from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
-from crm.services import inbox
-from crm.services.deliveries import unpack
 
 
 @contextmanager
@@ -39,14 +39,14 @@ class Ear:
     def hear(self) -> None:
         """Have everything delivered, and act on it, as the job would."""
         self._sandbox.flush_webhooks()
-        inbox.process(self._portal_id)
+        process.process(self._portal_id)
 
     def listen_long(self) -> None:
         """Hear, and go on until nothing is left to wait for."""
         self.hear()
-        for _ in inbox.PAUSES:
+        for _ in process.PAUSES:
             let_pauses_pass()
-            inbox.process(self._portal_id)
+            process.process(self._portal_id)
 
 
 def let_pauses_pass() -> None:

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.objects import CONTACTS, DEALS, TICKETS
-from crm.services import portals
-from crm.services.associating import refresh_associations, take_in_associations
+from crm.object_types import CONTACTS, DEALS, TICKETS
+from crm.portals import portals
+from crm.pull.associations import refresh_associations, take_in_associations
 from tests.sandbox.client import OBJECTS
 from tests.services import graphs
 

@@ -10,10 +10,10 @@ from sqlalchemy import text
 
 from crm.extensions import db, transaction
 from crm.hubspot.errors import HubSpotRateLimitError
-from crm.services import budget, portals
-from crm.services.bookings import MARGIN, book
-from crm.services.budget import BACKFILL, PERSON, SYNC, PortalBudget
-from crm.services.forecast import forecast
+from crm.portals import portals, rate_budget
+from crm.portals.rate_bookings import MARGIN, book
+from crm.portals.rate_budget import BACKFILL, PERSON, SYNC, PortalBudget
+from crm.portals.rate_forecast import forecast
 from tests.conftest import wait_until
 
 HEADERS = "X-HubSpot-RateLimit-"
@@ -257,7 +257,7 @@ def test_calls_of_others_count_once(answer, take):
 
 
 def test_calls_of_others_are_not_told_by_an_answer_that_took_long(answer, take, monkeypatch):
-    monkeypatch.setattr(budget, "KEPT", timedelta())
+    monkeypatch.setattr(rate_budget, "KEPT", timedelta())
     answer(Max=100, Remaining=60)
 
     assert take_all(take, PERSON, clock()) == 99

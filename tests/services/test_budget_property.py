@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from crm.extensions import db, transaction
-from crm.services.bookings import MARGIN, book
-from crm.services.budget import BACKFILL, PERSON, SYNC
+from crm.portals.rate_bookings import MARGIN, book
+from crm.portals.rate_budget import BACKFILL, PERSON, SYNC
 
 BEGIN = datetime.fromisoformat("2026-11-21T12:00:00+00:00")
 END = BEGIN + timedelta(days=1)

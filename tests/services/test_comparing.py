@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.objects import DEALS
-from crm.services.comparing import find_unlisted
+from crm.object_types import DEALS
+from crm.pull.diff import find_unlisted
 
 IDS = st.integers(1, 200_000) | st.integers(1, 10**19 - 1)
 

@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotError
-from crm.services import sync
-from crm.services.records import list_portals_with_unsent
+from crm.mirror.rows import list_portals_with_unsent
+from crm.pull import runner
 from tests.sandbox.client import OBJECTS
 from tests.services.graphs import differences, end_pause, write_contact, write_graph
 from tests.services.listening import let_pauses_pass
@@ -140,14 +140,14 @@ class Both:
 
     def search(self):
         with self._trouble(), suppress(HubSpotError):
-            list(sync.follow("incremental"))
+            list(runner.follow("incremental"))
 
     def settle(self):
         """Quiet at last: both sides are compared and mended, and what is left is sent."""
         self.faults = []
         self.ear.listen_long()
         for _ in range(2):
-            list(sync.follow("reconcile"))
+            list(runner.follow("reconcile"))
             self.push()
 
     @contextmanager

@@ -13,12 +13,12 @@ from crm.extensions import db
 from crm.hubspot.account import get_details
 from crm.hubspot.errors import HubSpotAuthError, HubSpotRevokedError, HubSpotUnavailableError
 from crm.models import Portal
+from crm.portals import portals
+from crm.portals.oauth_tokens import LEASE, MARGIN, OAuthTokens
+from crm.push.job import push
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.access import Grant
 from crm.sandbox.store import Settings as SandboxSettings
-from crm.services import portals
-from crm.services.credentials import LEASE, MARGIN, OAuthTokens
-from crm.services.push import push
 from tests.hubspot.relay import Answer, Relay
 
 REFRESH = "POST /oauth/2026-09/token"

@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from crm.extensions import db, transaction
 from crm.hubspot.errors import HubSpotRateLimitError
-from crm.services import portals
-from crm.services.budget import PERSON, budget_for
-from crm.services.forecast import forecast
+from crm.portals import portals
+from crm.portals.rate_budget import PERSON, budget_for
+from crm.portals.rate_forecast import forecast
 from tests.hubspot.relay import Answer
 
 

@@ -4,10 +4,11 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
+from crm.inbox import process
+from crm.inbox.receive import TASK, store_events, unpack
+from crm.mirror import rows
+from crm.push.job import enqueue_push
 from crm.sandbox import DEFAULT_PORTAL_ID
-from crm.services import inbox, records
-from crm.services.deliveries import TASK, store_events, unpack
-from crm.services.push import enqueue_push
 from tests.sandbox.client import OBJECTS
 from tests.services import graphs
 from tests.services.listening import event, let_pauses_pass, outcomes
@@ -30,7 +31,7 @@ def tell(portal_id):
 
     def tell(*events):
         store_events(events)
-        inbox.process(portal_id)
+        process.process(portal_id)
 
     return tell
 
@@ -232,7 +233,7 @@ def test_hundreds_of_events_cost_a_request_a_hundred_records(hubspot, sandbox, s
 
 def test_a_value_that_waits_here_for_its_answer_is_waited_for_too(contact, sandbox, tell, send):
     with transaction():
-        records.write_contact(contact.portal_id, {"email": "ada@example.com", "phone": "2"})
+        rows.write_contact(contact.portal_id, {"email": "ada@example.com", "phone": "2"})
         enqueue_push(contact.portal_id)
     told = {"propertyName": "phone", "propertyValue": "2", "occurredAt": PAST}
     tell(event("contact.propertyChange", contact.hs_object_id, **told))
@@ -240,7 +241,7 @@ def test_a_value_that_waits_here_for_its_answer_is_waited_for_too(contact, sandb
     send()
     sandbox.clear_requests()
     let_pauses_pass()
-    inbox.process(contact.portal_id)
+    process.process(contact.portal_id)
 
     assert before == (0, {("contact.propertyChange", None): 1})
     assert (sandbox.requests()["total"], outcomes()) == (
@@ -261,11 +262,11 @@ def test_an_event_that_comes_before_the_portal_is_known_is_looked_at_later(
 ):
     made = hubspot.create("contacts", email="grace@example.com")
     store_events([event("contact.creation", made["id"]), event("deal.creation", "1", portalId=7)])
-    inbox.sweep()
+    process.sweep()
     before = outcomes()
 
     send()
-    inbox.sweep()
+    process.sweep()
     run_jobs()
 
     assert before == {("contact.creation", None): 1, ("deal.creation", None): 1}
@@ -300,7 +301,7 @@ def test_the_sweep_finds_events_whose_job_was_lost(contact, hubspot, run_jobs):
     with transaction() as session:
         session.execute(text("DELETE FROM procrastinate_jobs"))
 
-    inbox.sweep()
+    process.sweep()
     run_jobs()
 
     assert graphs.row(contact.id).properties["phone"] == "2"
@@ -319,7 +320,7 @@ def test_events_are_kept_for_a_month_after_they_were_processed(set_up, tell):
         )
 
     unpack()
-    inbox.forget_processed()
+    process.forget_processed()
 
     with transaction() as session:
         left = session.scalars(text("SELECT payload ->> 'objectId' FROM inbox ORDER BY 1")).all()

@@ -9,11 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from crm.extensions import transaction
-from crm.objects import CONTACTS
-from crm.services import inbox, records
-from crm.services.deliveries import TASK, store_events
-from crm.services.push import enqueue_push
-from crm.services.schemas import list_mirrored
+from crm.inbox import process
+from crm.inbox.receive import TASK, store_events
+from crm.mirror import rows as mirror_rows
+from crm.object_types import CONTACTS
+from crm.portals.property_schemas import list_mirrored
+from crm.push.job import enqueue_push
 from tests.hubspot.relay import Answer
 from tests.sandbox.client import OBJECTS
 from tests.services import graphs
@@ -30,7 +31,7 @@ def tell(portal_id):
 
     def tell(*events):
         store_events(events)
-        inbox.process(portal_id)
+        process.process(portal_id)
 
     return tell
 
@@ -165,7 +166,7 @@ def test_doubled_and_shuffled_events_leave_the_mirror_as_hubspot_is(
     for step, one, other in steps:
         if step == "hear":
             # What is delayed is not delivered yet.
-            inbox.process(portal_id)
+            process.process(portal_id)
         else:
             story.take(step, one, other)
     ear.listen_long()
@@ -199,10 +200,10 @@ def test_a_record_that_hubspot_does_not_show_at_once_is_found_a_moment_later(
     tell(event("contact.creation", made["id"]))
     first = rows(), outcomes()
     let_pauses_pass()
-    inbox.process(portal_id)
+    process.process(portal_id)
     relay.handler = lambda call: call.pass_on()
     let_pauses_pass()
-    inbox.process(portal_id)
+    process.process(portal_id)
 
     assert first == ([], {("contact.creation", None): 1})
     assert [row.hs_object_id for row in rows()] == [made["id"]]
@@ -220,16 +221,16 @@ def hide_everything(call):
 def test_what_hubspot_never_shows_is_given_up_after_growing_pauses(tell, set_up, portal_id):
     tell(event("contact.creation", "77"))
     pauses = []
-    for _ in inbox.PAUSES:
+    for _ in process.PAUSES:
         with transaction() as session:
             statement = "SELECT due_at - now(), outcome FROM inbox"
             pauses.append(session.execute(text(statement)).one())
         let_pauses_pass()
-        inbox.process(portal_id)
+        process.process(portal_id)
 
     assert {outcome for _, outcome in pauses} == {None}
     waits = [round(pause / timedelta(seconds=1)) for pause, _ in pauses]
-    assert waits == list(inbox.PAUSES)
+    assert waits == list(process.PAUSES)
     assert outcomes() == {("contact.creation", "given up"): 1}
 
 
@@ -243,12 +244,12 @@ def test_a_row_whose_record_hubspot_has_nowhere_is_archived_with_what_it_still_w
     tell, contact, relay, portal_id
 ):
     with transaction():
-        records.write_contact(portal_id, {"email": "ada@example.com", "phone": "2"})
+        mirror_rows.write_contact(portal_id, {"email": "ada@example.com", "phone": "2"})
     relay.handler = hide_everything
     tell(event("contact.deletion", contact.hs_object_id))
-    for _ in inbox.PAUSES:
+    for _ in process.PAUSES:
         let_pauses_pass()
-        inbox.process(portal_id)
+        process.process(portal_id)
 
     row = graphs.row(contact.id)
     assert row.archived_at is not None
@@ -274,7 +275,7 @@ def test_an_answer_older_than_the_event_is_not_the_end_of_it(
     stale = graphs.row(contact.id).properties["phone"], outcomes()
     relay.handler = lambda call: call.pass_on()
     let_pauses_pass()
-    inbox.process(portal_id)
+    process.process(portal_id)
 
     assert stale == ("1", {("contact.propertyChange", None): 1})
     assert graphs.row(contact.id).properties["phone"] == "2"
@@ -304,7 +305,7 @@ def test_a_merge_in_the_middle_of_a_push_loses_nothing(
     other = hubspot.create("contacts", email="a@work.example")
     ear.hear()
     with transaction():
-        records.write_contact(portal_id, {"email": "ada@example.com", "phone": "2"})
+        mirror_rows.write_contact(portal_id, {"email": "ada@example.com", "phone": "2"})
         enqueue_push(portal_id)
 
     def merge_first(call):
@@ -334,12 +335,12 @@ def test_a_crash_before_the_outcome_is_written_is_mended_by_doing_it_again(
         session.execute(text(REFUSE))
     try:
         with pytest.raises(DBAPIError):
-            inbox.process(portal_id)
+            process.process(portal_id)
     finally:
         with transaction() as session:
             session.execute(text("DROP TRIGGER refuse ON inbox; DROP FUNCTION refuse()"))
     crashed = graphs.row(contact.id).properties["phone"], outcomes()
-    inbox.process(portal_id)
+    process.process(portal_id)
 
     assert crashed == ("2", {("contact.propertyChange", None): 1})
     # What the crash left behind is known by now.
@@ -376,7 +377,7 @@ def test_while_hubspot_is_down_events_wait_with_growing_pauses_and_are_not_lost(
     run_jobs()
     second = waiting()
     store_events([changed(contact)])
-    inbox.sweep()
+    process.sweep()
     kept = waiting()
     sandbox.start()
     let_pauses_pass()
@@ -394,7 +395,7 @@ def test_the_pauses_never_grow_beyond_a_minute(contact, sandbox, portal_id):
     with transaction() as session:
         session.execute(text("DELETE FROM procrastinate_jobs"))
 
-    inbox.process(portal_id, failures=1000)
+    process.process(portal_id, failures=1000)
 
     assert 29 < waiting()[0] <= 60
 
@@ -438,9 +439,9 @@ def test_a_type_that_the_token_may_not_read_does_not_hold_up_the_others(
 
     relay.handler = forbid_tickets
     tell(event("ticket.creation", "77"), changed(contact))
-    for _ in inbox.PAUSES:
+    for _ in process.PAUSES:
         let_pauses_pass()
-        inbox.process(portal_id)
+        process.process(portal_id)
 
     assert graphs.row(contact.id).properties["phone"] == "2"
     assert outcomes()["ticket.creation", "given up"] == 1
@@ -450,7 +451,7 @@ def test_a_portal_that_is_not_connected_keeps_its_events(contact, change_setting
     change_settings(hubspot_private_app_token="")
     store_events([changed(contact)])
 
-    inbox.process(portal_id)
+    process.process(portal_id)
 
     assert outcomes() == {("contact.propertyChange", None): 1}
 
@@ -461,7 +462,7 @@ def test_a_token_of_another_portal_takes_nothing_in(contact, hubspot, portal_id)
     hubspot.update("contacts", contact.hs_object_id, phone="2")
     store_events([changed(contact, portalId=7)])
 
-    inbox.process(portal_id)
+    process.process(portal_id)
 
     assert graphs.row(contact.id).properties["phone"] == "1"
     assert outcomes() == {("contact.propertyChange", None): 1}
@@ -540,7 +541,7 @@ def test_many_deliveries_at_once_while_the_job_runs_are_all_acted_on(
     for number in range(30):
         hubspot.update("contacts", contact.hs_object_id, phone=str(number))
         if number % 10 == 0:
-            inbox.process(portal_id)
+            process.process(portal_id)
     ear.hear()
 
     assert graphs.row(contact.id).properties["phone"] == "29"
@@ -548,15 +549,15 @@ def test_many_deliveries_at_once_while_the_job_runs_are_all_acted_on(
 
 
 def test_a_long_inbox_is_gone_through_by_several_jobs(contact, hubspot, portal_id, monkeypatch):
-    monkeypatch.setattr(inbox, "BATCH", 3)
-    monkeypatch.setattr(inbox, "LONGEST_RUN", 0)
+    monkeypatch.setattr(process, "BATCH", 3)
+    monkeypatch.setattr(process, "LONGEST_RUN", 0)
     ids = [hubspot.create("contacts", email=f"p{n}@example.com")["id"] for n in range(10)]
     store_events([event("contact.creation", each) for each in ids])
-    inbox.process(portal_id)
+    process.process(portal_id)
     first = outcomes()
     following = graphs.jobs()
     for _ in range(3):
-        inbox.process(portal_id)
+        process.process(portal_id)
 
     assert first["contact.creation", "read"] == 3
     assert (TASK, "todo") in [tuple(each) for each in following]

@@ -3,10 +3,11 @@
 import threading
 
 from crm.extensions import db, transaction
-from crm.objects import COMPANIES, CONTACT_TO_DEAL, DEALS
-from crm.services import inbox, records
-from crm.services.push import enqueue_push
-from crm.services.records import NewRecord, associate, create_records
+from crm.inbox import process
+from crm.mirror import rows
+from crm.mirror.rows import NewRecord, associate, create_records
+from crm.object_types import COMPANIES, CONTACT_TO_DEAL, DEALS
+from crm.push.job import enqueue_push
 from tests.services import graphs
 from tests.services.listening import outcomes
 
@@ -18,7 +19,7 @@ def write_contacts(portal_id, numbers, **properties):
     with transaction():
         for number in numbers:
             email = f"p{number}@example.com"
-            records.write_contact(portal_id, {"email": email, **graphs.CONTACT, **properties})
+            rows.write_contact(portal_id, {"email": email, **graphs.CONTACT, **properties})
         enqueue_push(portal_id)
 
 
@@ -59,7 +60,7 @@ def test_deals_companies_and_associations_from_here_do_not_echo_either(
     new = [NewRecord(DEALS, graphs.DEAL) for _ in range(100)]
     new += [NewRecord(COMPANIES, {"name": f"Engines {n}"}) for n in range(100)]
     with transaction():
-        contact_id = records.write_contact(portal_id, {"email": "ada@example.com"})
+        contact_id = rows.write_contact(portal_id, {"email": "ada@example.com"})
         ids = create_records(portal_id, new)
         associate(portal_id, [(CONTACT_TO_DEAL, contact_id, ids[each.uuid]) for each in new[:100]])
         enqueue_push(portal_id)
@@ -92,5 +93,5 @@ class listening_meanwhile:  # noqa: N801 - reads as a statement
     def _listen(self):
         with self._app.app_context():
             while not self._is_over.wait(0.01):
-                inbox.process(self._portal_id)
+                process.process(self._portal_id)
             db.session.remove()

@@ -5,12 +5,14 @@ from contextvars import Context
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import api_keys
 from crm.extensions import transaction
-from crm.objects import OBJECT_TYPES
+from crm.object_types import OBJECT_TYPES
+from crm.operations.sync_status import find_standing
+from crm.pull import runner
+from crm.push import job
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.access import Access
-from crm.services import api_keys, push, sync
-from crm.services.standing import find_standing
 from tests.services.graphs import end_pause, portal, records_in, states, write_contact, write_graph
 
 OBJECTS = "/crm/objects/2026-09"
@@ -181,7 +183,7 @@ def test_a_type_is_free_again_without_anything_to_send(grant, send, run_jobs, ap
     grant()
     end_pause()
 
-    push.sweep()
+    job.sweep()
     run_jobs()
 
     assert blocked() == {}
@@ -192,7 +194,7 @@ def test_a_worker_that_begins_asks_for_a_blocked_type_at_once(grant, send, run_j
     send()
     grant()
 
-    push.begin()
+    job.begin()
     run_jobs()
 
     assert blocked() == {}
@@ -314,14 +316,14 @@ def test_reading_goes_on_for_all_types_but_one(grant, send, hubspot, run_jobs, n
         assert hubspot.put(f"{OBJECTS}/{path}", None).ok
     send()
 
-    sync.sweep()
+    runner.sweep()
     run_jobs()
     hubspot.patch(f"{OBJECTS}/contacts/{contact}", {"properties": {"lastname": "Evans"}})
     for kind in ("incremental", "reconcile"):
-        sync.begin_everywhere(kind)
+        runner.begin_everywhere(kind)
         run_jobs()
 
-    found = {(run.kind, run.object_type): run.state for run in sync.list_status()}
+    found = {(run.kind, run.object_type): run.state for run in runner.list_status()}
     assert {kind for (kind, each), state in found.items() if state == "completed"} == {
         "backfill",
         "incremental",
@@ -330,9 +332,9 @@ def test_reading_goes_on_for_all_types_but_one(grant, send, hubspot, run_jobs, n
     assert {each for (_, each), state in found.items() if state != "completed"} == {name}
     assert people_here() == {"Evans"}
     grant()
-    sync.sweep()
+    runner.sweep()
     run_jobs()
-    assert {run.state for run in sync.list_status()} == {"completed"}
+    assert {run.state for run in runner.list_status()} == {"completed"}
     if name in ("deals", "tickets"):
         assert states()["associations synced"] == 3
 

@@ -5,8 +5,8 @@ from sqlalchemy import text
 
 from crm.extensions import db, transaction
 from crm.hubspot.errors import HubSpotUnavailableError
-from crm.services import portals
-from crm.services.budget import BACKFILL, SCAN
+from crm.portals import portals
+from crm.portals.rate_budget import BACKFILL, SCAN
 
 
 def test_a_client_is_given_with_no_transaction_left_open(portal_id):

@@ -3,10 +3,11 @@
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.objects import CONTACTS
-from crm.services import portals, pull
-from crm.services.deliveries import store_events
-from crm.services.privacy import purge_contacts
+from crm.inbox.privacy import purge_contacts
+from crm.inbox.receive import store_events
+from crm.object_types import CONTACTS
+from crm.portals import portals
+from crm.pull import apply
 from tests.services import graphs
 
 EMAIL = "ada@personal.example"
@@ -55,10 +56,10 @@ def test_nothing_is_left_of_a_purged_contact(portal_id, client, hubspot, send):
 def test_a_purged_contact_is_not_taken_in_again(portal_id, hubspot, send, set_up):
     contact = hubspot.create("contacts", email=EMAIL)
     connected = portals.connect(portal_id)
-    pull.refresh(connected, portal_id, CONTACTS, [contact["id"]])
+    apply.refresh(connected, portal_id, CONTACTS, [contact["id"]])
 
     purge_contacts(portal_id, [contact["id"]])
-    pull.refresh(connected, portal_id, CONTACTS, [contact["id"]])
+    apply.refresh(connected, portal_id, CONTACTS, [contact["id"]])
 
     assert EMAIL not in everything()
 
@@ -70,7 +71,7 @@ def test_all_ids_that_led_to_a_purged_contact_are_deaf(portal_id, hubspot, send)
     old = graphs.row(other).hs_object_id
     (one,) = [each["id"] for each in hubspot.first_page("contacts") if each["id"] != old]
     merged = hubspot.merge("contacts", one, old)
-    pull.refresh(portals.connect(portal_id), portal_id, CONTACTS, [old])
+    apply.refresh(portals.connect(portal_id), portal_id, CONTACTS, [old])
 
     purge_contacts(portal_id, [merged["id"]])
 

@@ -8,16 +8,18 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.hubspot import records as hubspot_records
-from crm.objects import CONTACTS, DEALS
-from crm.services import portals, pull, records
-from crm.services.schemas import list_mirrored
+from crm.mirror import rows
+from crm.object_types import CONTACTS, DEALS
+from crm.portals import portals
+from crm.portals.property_schemas import list_mirrored
+from crm.pull import apply
 from tests.services import graphs
 
 
 @pytest.fixture
 def refresh(portal_id):
     def refresh(*ids, object_type=CONTACTS):
-        return pull.refresh(portals.connect(portal_id), portal_id, object_type, ids)
+        return apply.refresh(portals.connect(portal_id), portal_id, object_type, ids)
 
     return refresh
 
@@ -57,7 +59,7 @@ def write_here(row_id, **properties):
     """Change a contact here, without sending it."""
     email = graphs.row(row_id).properties["email"]
     with transaction():
-        records.write_contact(graphs.row(row_id).portal_id, {"email": email, **properties})
+        rows.write_contact(graphs.row(row_id).portal_id, {"email": email, **properties})
 
 
 def test_a_record_of_hubspot_is_new_to_the_mirror(refresh, hubspot, set_up):
@@ -103,7 +105,7 @@ def test_an_older_state_does_not_overwrite_a_newer_one(portal_id, hubspot, conta
     hubspot.update("contacts", hs_id, firstname="Augusta")
     refresh(hs_id)
 
-    pull.take_in(client, portal_id, CONTACTS, list(older.found.values()))
+    apply.take_in(client, portal_id, CONTACTS, list(older.found.values()))
 
     assert graphs.row(contact_id).properties["firstname"] == "Augusta"
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import db, transaction
-from crm.services import push as push_service
+from crm.push import job as push_service
 from tests.hubspot.relay import Call
 from tests.services.graphs import (
     differences,

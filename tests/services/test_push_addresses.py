@@ -5,11 +5,13 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import api_keys
 from crm.extensions import transaction
-from crm.objects import COMPANIES, CONTACTS
-from crm.services import api_keys, rejections, sync
-from crm.services.portals import connect
-from crm.services.pull import refresh
+from crm.object_types import COMPANIES, CONTACTS
+from crm.portals.portals import connect
+from crm.pull import runner
+from crm.pull.apply import refresh
+from crm.push import rejections
 from tests.hubspot.relay import Call
 from tests.services.graphs import differences, end_pause, portal, records_in, row, states
 
@@ -102,15 +104,15 @@ def uuid_of(email):
 
 
 def run_incremental(*_):
-    list(sync.follow("incremental"))
+    list(runner.follow("incremental"))
 
 
 def run_reconcile(*_):
-    list(sync.follow("reconcile"))
+    list(runner.follow("reconcile"))
 
 
 def run_backfill(*_):
-    list(sync.follow("backfill"))
+    list(runner.follow("backfill"))
 
 
 def read_by_id(portal_id, contact_id):

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.services.push import enqueue_push
+from crm.push.job import enqueue_push
 from tests.services import graphs
 
 

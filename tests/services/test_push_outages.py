@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotRateLimitError, HubSpotUnavailableError
-from crm.services import portals
-from crm.services.push import push
+from crm.portals import portals
+from crm.push.job import push
 from tests.hubspot.relay import Call
 from tests.services.graphs import (
     differences,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.services.records import list_portals_with_unsent
+from crm.mirror.rows import list_portals_with_unsent
 from tests.services.graphs import differences, end_pause, states, write_contact, write_graph
 
 EMAILS = st.sampled_from([f"person{number}@example.com" for number in range(6)])

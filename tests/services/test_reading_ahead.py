@@ -7,7 +7,7 @@ import time
 import pytest
 
 from crm.hubspot.answers import HubSpotRecord
-from crm.services.reading_ahead import read_ahead
+from crm.pull.prefetch import read_ahead
 from tests.conftest import wait_until
 
 pytestmark = pytest.mark.usefixtures("app")

@@ -7,11 +7,12 @@ from hypothesis import strategies as some
 from sqlalchemy import select, text
 
 from crm.extensions import transaction
+from crm.mirror.rows import drafts_of
 from crm.models import Record
-from crm.objects import DEALS
-from crm.services import portals, rejections
-from crm.services.pull import refresh
-from crm.services.records import drafts_of
+from crm.object_types import DEALS
+from crm.portals import portals
+from crm.pull.apply import refresh
+from crm.push import rejections
 from tests.sandbox.client import OBJECTS
 from tests.services.graphs import records_in, states, write_graph
 

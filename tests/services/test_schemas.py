@@ -5,8 +5,8 @@ from sqlalchemy import text
 
 from crm.errors import InvalidInputError
 from crm.extensions import transaction
-from crm.objects import COMPANIES, CONTACTS, DEALS, TICKETS
-from crm.services.schemas import check_properties, list_mirrored, refresh_stale_schemas
+from crm.object_types import COMPANIES, CONTACTS, DEALS, TICKETS
+from crm.portals.property_schemas import check_properties, list_mirrored, refresh_stale_schemas
 
 PROPERTIES = "/crm/properties/2026-09/contacts"
 

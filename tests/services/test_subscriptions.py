@@ -3,11 +3,11 @@
 import orjson
 import pytest
 
-from crm.objects import OBJECT_TYPES
-from crm.services import inbox
-from crm.services.deliveries import store_events
-from crm.services.subscriptions import make_manifest
-from crm.services.webhooks import list_events
+from crm.inbox import process
+from crm.inbox.receive import store_events
+from crm.inbox.replay import list_events
+from crm.inbox.subscriptions import make_manifest
+from crm.object_types import OBJECT_TYPES
 from tests.services import graphs
 from tests.services.listening import event, outcomes
 
@@ -93,7 +93,7 @@ def test_the_command_prints_the_manifest(run, manifest):
 
 def test_events_are_listed_newest_first_with_what_came_of_them(run, set_up, portal_id):
     store_events([event("contact.deletion", "1"), event("product.creation", "2")])
-    inbox.process(portal_id)
+    process.process(portal_id)
     store_events([event("contact.creation", "3")])
 
     code, printed = run("list")
@@ -116,14 +116,14 @@ def test_a_replayed_event_is_looked_at_again(run, hubspot, set_up, portal_id):
     made = hubspot.create("contacts", email="ada@example.com")
     store_events([event("contact.creation", made["id"], portalId=7)])
     store_events([event("product.creation", "1")])
-    inbox.process(portal_id)
+    process.process(portal_id)
     product, contact = list_events(limit=2)
     graphs_before = graphs.states()
 
     assert run("replay", "--id", str(product.id)) == (0, "1 events are looked at anew.\n")
     assert [each.outcome for each in list_events(limit=2)] == [None, contact.outcome]
     assert run("replay", "--since", "2020-01-01") == (0, "2 events are looked at anew.\n")
-    inbox.process(portal_id)
+    process.process(portal_id)
     assert [each.outcome for each in list_events(limit=2)] == ["ignored", None]
     assert graphs_before == {}
 

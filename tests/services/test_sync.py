@@ -11,10 +11,11 @@ from sqlalchemy import text
 from crm.errors import CRMError
 from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotAuthError
-from crm.objects import CONTACTS
+from crm.object_types import CONTACTS
+from crm.portals import portals
+from crm.pull import apply, runner, runs
 from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from crm.sandbox.access import Access
-from crm.services import portals, pull, runs, sync
 from tests.conftest import wait_until
 from tests.contracts.source import ROOT
 from tests.sandbox.client import OBJECTS
@@ -30,7 +31,7 @@ def follow(portal_id, set_up):
     """Do a kind of run in one go; returns the processed records and the differences by type."""
 
     def do(kind, *names):
-        last = {run.object_type: run for run in sync.follow(kind, names)}
+        last = {run.object_type: run for run in runner.follow(kind, names)}
         return {name: (run.processed, run.differences) for name, run in last.items()}
 
     return do
@@ -39,7 +40,7 @@ def follow(portal_id, set_up):
 @pytest.fixture
 def step(portal_id, set_up):
     """Do as much of a run as a job does that has no time: one page of each."""
-    return lambda kind: list(sync.go_on(portal_id, kind, until=0))
+    return lambda kind: list(runner.go_on(portal_id, kind, until=0))
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def begin(portal_id):
     """Have runs that wait for being worked on."""
 
     def do(kind, *names):
-        chosen = [each for name, each in sync.OBJECT_TYPES.items() if name in names]
+        chosen = [each for name, each in runner.OBJECT_TYPES.items() if name in names]
         with transaction() as session:
             runs.begin(session, portal_id, kind, chosen)
 
@@ -102,7 +103,7 @@ def part(hubspot, deal_id, contact_id):
 
 def latest(kind, object_type="contacts"):
     [run] = [
-        run for run in sync.list_status() if (run.kind, run.object_type) == (kind, object_type)
+        run for run in runner.list_status() if (run.kind, run.object_type) == (kind, object_type)
     ]
     return run
 
@@ -159,7 +160,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(app, follow, create, sa
             env=os.environ | environment,
             stdout=subprocess.DEVNULL,
         )
-        wait_until(lambda: [run for run in sync.list_status() if run.processed >= 200])
+        wait_until(lambda: [run for run in runner.list_status() if run.processed >= 200])
     finally:
         process.kill()
         process.wait()
@@ -240,7 +241,7 @@ def test_changes_that_the_index_shows_a_minute_later_are_found(
         sandbox.advance(50)
         # A webhook told of another, so that HubSpot was heard to be further on.
         hubspot.update("contacts", other, firstname="Grace")
-        pull.refresh(portals.connect(portal_id), portal_id, CONTACTS, [other])
+        apply.refresh(portals.connect(portal_id), portal_id, CONTACTS, [other])
         follow("incremental")
         before = rows()[one].get("firstname")
         sandbox.advance(11)
@@ -425,10 +426,10 @@ def test_a_sweep_backfills_a_portal_that_is_set_up_and_then_searches_it(
 ):
     ids = create(2)
 
-    sync.sweep()
+    runner.sweep()
     run_jobs()
     [new] = create(1)
-    sync.begin_everywhere("incremental")
+    runner.begin_everywhere("incremental")
     run_jobs()
 
     assert rows().keys() == {*ids, new}
@@ -436,20 +437,20 @@ def test_a_sweep_backfills_a_portal_that_is_set_up_and_then_searches_it(
 
 
 def test_a_sweep_leaves_a_portal_alone_that_is_not_set_up(portal_id, app):
-    sync.sweep()
+    runner.sweep()
 
-    assert sync.list_status() == []
+    assert runner.list_status() == []
 
 
 def test_a_sweep_goes_on_with_what_an_outage_interrupted(set_up, run_jobs, create, sandbox):
     ids = create(250)
     sandbox.set_faults([{"kind": "status", "status": 503, "match": "/companies$"}])
-    sync.sweep()
+    runner.sweep()
     run_jobs()
     interrupted = latest("backfill", "companies")
     sandbox.set_faults([])
 
-    sync.sweep()
+    runner.sweep()
     run_jobs()
 
     assert (interrupted.state, interrupted.processed) == ("running", 0)
@@ -467,7 +468,7 @@ def test_a_type_that_we_may_not_see_does_not_hold_up_those_after_it(
     sandbox.sandbox.registry.add_token("pat-na1-narrow", narrow)
     change_settings(hubspot_private_app_token="pat-na1-narrow")
 
-    sync.sweep()
+    runner.sweep()
     run_jobs()
 
     assert rows().keys() == set(ids)
@@ -478,10 +479,10 @@ def test_a_type_that_we_may_not_see_does_not_hold_up_those_after_it(
 
 
 def test_a_job_without_time_leaves_the_rest_to_the_next(set_up, run_jobs, create, monkeypatch):
-    monkeypatch.setattr(sync, "LONGEST_RUN", 0.0)
+    monkeypatch.setattr(runner, "LONGEST_RUN", 0.0)
     ids = create(250)
 
-    sync.sweep()
+    runner.sweep()
     run_jobs()
 
     assert rows().keys() == set(ids)
@@ -490,11 +491,11 @@ def test_a_job_without_time_leaves_the_rest_to_the_next(set_up, run_jobs, create
 
 def test_the_nightly_reconciliation_mends_what_was_backfilled(set_up, run_jobs, create, hubspot):
     ids = create(2)
-    sync.sweep()
+    runner.sweep()
     run_jobs()
     hubspot.archive("contacts", ids[0])
 
-    sync.begin_everywhere("reconcile")
+    runner.begin_everywhere("reconcile")
     run_jobs()
 
     assert rows().keys() == {ids[1]}
@@ -503,6 +504,6 @@ def test_the_nightly_reconciliation_mends_what_was_backfilled(set_up, run_jobs, 
 
 def test_of_two_who_work_on_the_same_the_second_gives_way(portal_id, follow):
     with runs.at_work(portal_id, "backfill"), pytest.raises(runs.AtWorkError):
-        list(sync.go_on(portal_id, "backfill"))
+        list(runner.go_on(portal_id, "backfill"))
 
-    assert list(sync.go_on(portal_id, "backfill")) == []
+    assert list(runner.go_on(portal_id, "backfill")) == []

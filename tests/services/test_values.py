@@ -3,7 +3,7 @@
 import pytest
 
 from crm.hubspot.properties import Option, Property
-from crm.services.values import ValueProblem, as_email, as_hubspot_writes
+from crm.property_values import ValueProblem, as_email, as_hubspot_writes
 
 
 def of(type_, *options, has_many=False):

@@ -4,11 +4,11 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validates_schema
 
+from crm.accounts.users import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from crm.api.schemas.contacts import ContactSchema
 from crm.api.schemas.inputs import EmailAddress, Few, Input, Line, Lines, MomentText, NumberText
 from crm.api.schemas.outputs import Moment
-from crm.objects import ObjectType
-from crm.services.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from crm.object_types import ObjectType
 
 MOST = 100
 """Deals and tickets together, of one registration."""

@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from crm.api.schemas.lists import list_input
-from crm.objects import CONTACTS, DEALS, TICKETS, ObjectType
-from crm.services.contacts import FILTERS, SORTS
+from crm.mirror.reads.contact_tree import FILTERS, SORTS
+from crm.object_types import CONTACTS, DEALS, TICKETS, ObjectType
 
 
 def _node(object_type: ObjectType, **inside: fields.Field[Any]) -> type[Schema]:

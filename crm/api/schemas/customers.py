@@ -8,7 +8,7 @@ from marshmallow import Schema, fields
 from crm.api.schemas.inputs import parser_saying, saying
 from crm.api.schemas.outputs import Moment
 from crm.errors import InvalidInputError
-from crm.services.customers import FIELDS
+from crm.push.customers import FIELDS
 
 _INVALID = "Invalid body"
 _REQUIRED = ("email", "firstname", "lastname")

@@ -13,7 +13,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from crm.errors import InvalidInputError
-from crm.services.values import FORBIDDEN_IN_LINE, FORBIDDEN_IN_TEXT, ValueProblem, as_number
+from crm.property_values import FORBIDDEN_IN_LINE, FORBIDDEN_IN_TEXT, ValueProblem, as_number
 
 _LONGEST_WHOLE_NUMBER = 40
 """Digits; more are no number that any field takes, and converting them takes quadratic time."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from marshmallow import Schema, fields, validate
 
 from crm.api.schemas.inputs import EmailAddress, Input, Line
-from crm.services.listing import MOST
+from crm.mirror.reads.pages import MOST
 
 
 class PageInput(Input):

@@ -3,7 +3,7 @@
 from marshmallow import Schema, fields
 
 from crm.api.schemas.inputs import Input, Line
-from crm.services.pipelines import WITH_PIPELINES
+from crm.portals.pipelines import WITH_PIPELINES
 
 
 class PipelineQueryInput(Input):

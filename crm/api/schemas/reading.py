@@ -6,8 +6,8 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from crm.api.schemas.lists import list_input
-from crm.objects import ObjectType
-from crm.services.reading import sorts_of
+from crm.mirror.reads.records import sorts_of
+from crm.object_types import ObjectType
 
 _STATES = ("pending", "synced", "rejected")
 

@@ -8,10 +8,10 @@ from marshmallow import INCLUDE, Schema, ValidationError, fields, post_load, val
 
 from crm.api.schemas.inputs import Few, Input, Line, flat
 from crm.errors import CRMError, InvalidInputError
-from crm.objects import ObjectType
-from crm.services.entries import Entry
-from crm.services.schemas import Schema as PropertySchema
-from crm.services.upserts import MOST, Written
+from crm.object_types import ObjectType
+from crm.portals.property_schemas import Schema as PropertySchema
+from crm.push.write_inputs import Entry
+from crm.push.writes import MOST, Written
 
 MOST_ASSOCIATIONS = 100
 """Of one record in one request."""

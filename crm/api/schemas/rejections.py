@@ -8,8 +8,8 @@ from marshmallow import Schema, ValidationError, fields, validate
 from crm.api.schemas.inputs import Input, Line, Lines
 from crm.api.schemas.lists import PageInput
 from crm.api.schemas.reading import RejectionSchema, page_of
-from crm.services.rejections import TYPES
-from crm.services.values import LONGEST
+from crm.property_values import LONGEST
+from crm.push.rejections import TYPES
 
 MOST = 1000
 """Changes that one call names, and properties that it corrects."""

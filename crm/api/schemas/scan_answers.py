@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from crm.api.schemas.scan_inputs import SCAN_TYPE
-from crm.services.scans.states import STATUSES, ScanState
+from crm.scans.status import STATUSES, ScanState
 
 _UNKNOWN = {"description": "0 as long as it is not known"}
 _AS_GIVEN = {"description": "As it was given at the start; else the organization's number"}

@@ -9,16 +9,10 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from crm.api.schemas.inputs import Input, Line, MomentText, parser_saying
 from crm.errors import InvalidInputError
-from crm.services.scans.results import MOST
-from crm.services.scans.starting import (
-    ASSOCIATED,
-    LARGEST_BATCH,
-    MOST_PROPERTIES,
-    PROPERTY_NAME,
-    ScanConfig,
-)
-from crm.services.scans.states import SCAN_ID, STATUSES
-from crm.services.scans.statistics import PERIODS
+from crm.scans.commands import ASSOCIATED, LARGEST_BATCH, MOST_PROPERTIES, PROPERTY_NAME, ScanConfig
+from crm.scans.results import MOST
+from crm.scans.statistics import PERIODS
+from crm.scans.status import SCAN_ID, STATUSES
 
 SCAN_TYPE = "hubspot_deals"
 INVALID = "Input validation failed"

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.services.scans.starting import ScanConfig, start_scan
+from crm.scans.commands import ScanConfig, start_scan
 from tests.sandbox.client import HubSpot
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()

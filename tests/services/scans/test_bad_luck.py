@@ -11,8 +11,8 @@ from crm.errors import InvalidCancellationError
 from crm.extensions import transaction
 from crm.sandbox import DEFAULT_PORTAL_ID
 from crm.sandbox.access import Access
-from crm.services.scans import storing, working
-from crm.services.scans.starting import cancel_scan
+from crm.scans import storage, work
+from crm.scans.commands import cancel_scan
 from tests.hubspot.relay import Answer
 from tests.services.scans.conftest import results, status
 
@@ -159,7 +159,7 @@ def test_an_outage_that_does_not_end_ends_the_scan(begin, run_jobs, due, relay):
     with transaction() as session:
         session.execute(
             text("UPDATE scans SET failing_since = now() - CAST(:long AS interval)"),
-            {"long": working.LONGEST_OUTAGE + timedelta(seconds=1)},
+            {"long": work.LONGEST_OUTAGE + timedelta(seconds=1)},
         )
 
     row = due()
@@ -281,12 +281,12 @@ def test_a_cancelled_scan_is_not_worked_on(begin, run_jobs, sandbox, organizatio
 
 def test_who_was_taken_for_dead_writes_nothing(begin, id_of_scan):
     begin()
-    first = storing.take_over(id_of_scan())
-    second = storing.take_over(id_of_scan())
+    first = storage.take_over(id_of_scan())
+    second = storage.take_over(id_of_scan())
 
-    with pytest.raises(storing.NotOursError):
-        storing.store(first, [], {"1": "late"}, [])
-    storing.store(second, [], {"2": "in time"}, [])
+    with pytest.raises(storage.NotOursError):
+        storage.store(first, [], {"1": "late"}, [])
+    storage.store(second, [], {"2": "in time"}, [])
 
     assert status()["failed_items"] == 1
 
@@ -298,7 +298,7 @@ def test_a_scan_whose_job_was_lost_is_found(begin, run_jobs, create):
         session.execute(text("DELETE FROM procrastinate_jobs"))
         session.execute(text("UPDATE scans SET updated_at = now() - interval '1 minute'"))
 
-    working.sweep()
+    work.sweep()
     run_jobs()
 
     assert results().keys() == set(ids)
@@ -307,7 +307,7 @@ def test_a_scan_whose_job_was_lost_is_found(begin, run_jobs, create):
 def test_an_error_of_ours_does_not_end_a_scan_at_once(begin, run_jobs, due, create, monkeypatch):
     ids = create("deals", 20)
     with monkeypatch.context() as broken:
-        broken.setattr(working, "make_row", None)
+        broken.setattr(work, "make_row", None)
         begin()
         run_jobs()
     before = status()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crm.services.scans import reading, working
+from crm.scans import readers, work
 from tests.services.scans.conftest import named, results, status
 
 LIST, SEARCH = r"GET .*/deals\?", "POST .*/deals/search"
@@ -104,8 +104,8 @@ def test_more_deals_than_a_search_gives_are_found_with_their_associations(
 
 def test_a_search_goes_on_where_it_was(begin, run_jobs, create, sandbox, monkeypatch):
     ids = create("deals", 500)
-    monkeypatch.setattr(reading, "_SEARCHED", 200)
-    monkeypatch.setattr(working, "is_leaving", lambda: True)
+    monkeypatch.setattr(readers, "_SEARCHED", 200)
+    monkeypatch.setattr(work, "is_leaving", lambda: True)
     begin(deal_stage="qualifiedtobuy")
 
     for _ in range(10):

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.services.scans import purging
-from crm.services.scans.starting import ScanConfig, start_scan
+from crm.scans import retention
+from crm.scans.commands import ScanConfig, start_scan
 from tests.services.scans.conftest import results
 
 
@@ -33,11 +33,11 @@ def test_a_scan_goes_with_its_results_when_its_days_are_over(scan, create, age, 
     scan()
     change_settings(scan_retention_days=7)
     age(6.9)
-    purging.forget_old()
+    retention.forget_old()
     kept = count("scan_deals")
 
     age(7.1)
-    purging.forget_old()
+    retention.forget_old()
 
     assert kept == 20
     assert count("scans") == count("scan_deals") == 0
@@ -48,7 +48,7 @@ def test_a_scan_that_has_not_ended_is_kept(begin, age):
     with transaction() as session:
         session.execute(text("UPDATE scans SET created_at = now() - interval '1 year'"))
 
-    purging.forget_old()
+    retention.forget_old()
 
     assert count("scans") == 1
 
@@ -66,7 +66,7 @@ def test_any_number_of_old_scans_goes(organization_id, age):
             {"id": organization_id},
         )
 
-    purging.forget_old()
+    retention.forget_old()
 
     assert count("scans") == 10
 
@@ -78,7 +78,7 @@ def test_the_budget_of_a_portal_without_scans_goes_too(scan, portal_id, age):
     before = count("call_windows WHERE portal_id < 0")
 
     age(31)
-    purging.forget_old()
+    retention.forget_old()
 
     assert before == 3
     assert count("call_windows WHERE portal_id < 0") == 0

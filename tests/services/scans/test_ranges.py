@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm.hubspot.errors import HubSpotError
-from crm.services.scans.ranges import Bounds, CursorError, Plan, Range
+from crm.scans.ranges import Bounds, CursorError, Plan, Range
 
 
 class List:

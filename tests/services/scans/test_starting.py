@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
+from crm.accounts import users
 from crm.errors import (
     InvalidCancellationError,
     ScanInProgressError,
@@ -13,8 +14,7 @@ from crm.errors import (
     UnavailableError,
 )
 from crm.extensions import db, transaction
-from crm.services import accounts
-from crm.services.scans.starting import MOST_AT_ONCE, ScanConfig, cancel_scan, start_scan
+from crm.scans.commands import MOST_AT_ONCE, ScanConfig, cancel_scan, start_scan
 
 TOKEN = "pat-na1-very-secret"
 
@@ -102,7 +102,7 @@ def test_an_organization_has_ten_unfinished_scans_at_most(start):
 
 def test_another_organization_has_scans_of_the_same_names(start, organization_id):
     start("nightly")
-    accounts.create_organization("Other")
+    users.create_organization("Other")
     with transaction() as session:
         other = session.scalar(text("SELECT id FROM organizations WHERE name = 'Other'"))
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from crm.extensions import transaction
 from crm.sandbox import DEFAULT_PORTAL_ID
 from crm.sandbox.access import Access
-from crm.services.scans import working
+from crm.scans import work
 from tests.services.scans.conftest import results
 
 LIST = r"GET /crm/objects/2026-09/deals\?"
@@ -158,7 +158,7 @@ def test_archived_deals_come_along_when_they_are_asked_for(scan, create, hubspot
 
 def test_a_scan_asks_for_the_portals_names_once(begin, create, run_jobs, sandbox, monkeypatch):
     create("deals", 1_500)
-    monkeypatch.setattr(working, "is_leaving", lambda: True)
+    monkeypatch.setattr(work, "is_leaving", lambda: True)
     begin()
     sandbox.clear_requests()
 
