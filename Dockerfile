@@ -16,8 +16,9 @@ WORKDIR /srv/crm
 COPY run.py ./
 COPY migrations migrations
 COPY crm crm
+COPY hubspot_sandbox hubspot_sandbox
 # Compiled here, because the user of the image may not write beside the code.
-RUN /opt/venv/bin/python -m compileall -q crm migrations
+RUN /opt/venv/bin/python -m compileall -q crm hubspot_sandbox migrations
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

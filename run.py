@@ -36,8 +36,8 @@ from crm.config import (
 from crm.errors import ConfigError
 from crm.launcher.embedded_postgres import start_postgres, stop_postgres
 from crm.launcher.parts import Part, Parts, end, find_leftovers, keep_small
-from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, DEFAULT_TOKEN
-from crm.sandbox.access_admin import is_redirect_uri
+from hubspot_sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, DEFAULT_TOKEN
+from hubspot_sandbox.access_admin import is_redirect_uri
 
 _BEGAN = time.monotonic()
 _LONGEST_START = 60.0
@@ -140,7 +140,7 @@ def _make_room(settings: Settings, parts: Parts, *, with_sandbox: bool) -> None:
 def _start_sandbox(parts: Parts) -> Part:
     settings = load_settings(parts.environment)
     return parts.start(
-        *("sandbox", "crm.sandbox", "--port", str(settings.sandbox_port)),
+        *("sandbox", "hubspot_sandbox", "--port", str(settings.sandbox_port)),
         *("--state", str(parts.folder / "sandbox.json"), "--demo"),
         *(f"--redirect-uri={each}" for each in _callbacks(settings, "hubspot")),
         *(f"--airtable-redirect-uri={each}" for each in _callbacks(settings, "airtable")),

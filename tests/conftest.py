@@ -37,10 +37,10 @@ from crm.models import Portal
 from crm.object_types import CRM_UID
 from crm.portals import portals
 from crm.queue import app as queue
-from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
-from crm.sandbox.delivery_settings import DeliverySettings
-from crm.sandbox.object_types import OBJECT_TYPES
-from crm.sandbox.schema import Property
+from hubspot_sandbox import DEFAULT_PORTAL_ID, SandboxServer
+from hubspot_sandbox.delivery_settings import DeliverySettings
+from hubspot_sandbox.object_types import OBJECT_TYPES
+from hubspot_sandbox.schema import Property
 from tests.browser import CHROMIUM, MISSING
 
 CREATE_DATABASE = (

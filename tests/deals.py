@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
-from crm.sandbox.associations import associate
-from crm.sandbox.merges import merge_records
-from crm.sandbox.object_types import OBJECT_TYPES
-from crm.sandbox.records import archive_record, create_record, restore_record, update_record
-from crm.sandbox.tables import Record, Ref
+from hubspot_sandbox import DEFAULT_PORTAL_ID, SandboxServer
+from hubspot_sandbox.associations import associate
+from hubspot_sandbox.merges import merge_records
+from hubspot_sandbox.object_types import OBJECT_TYPES
+from hubspot_sandbox.records import archive_record, create_record, restore_record, update_record
+from hubspot_sandbox.tables import Record, Ref
 
 TYPES = ("contacts", "companies", "line_items")
 CONTACTS, COMPANIES = 700, 50

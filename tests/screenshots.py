@@ -20,7 +20,7 @@ from crm.object_types import DEALS
 from crm.portals import pipelines, portals, property_schemas
 from crm.pull import runner
 from crm.push.job import enqueue_push
-from crm.sandbox import DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox import DEFAULT_TOKEN, SandboxServer
 from tests.api.scan_rows import make_scan
 from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
 from tests.conftest import wait_until

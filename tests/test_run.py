@@ -21,7 +21,7 @@ from dotenv import dotenv_values
 from playwright.sync_api import expect
 
 from crm.config import NEW_SECRET
-from crm.sandbox import DEFAULT_PORTAL_ID
+from hubspot_sandbox import DEFAULT_PORTAL_ID
 from run import DEMO_EMAIL, DEMO_PASSWORD
 from tests.browser import CHROMIUM, MISSING, started_browser
 from tests.conftest import PASSWORD, free_port, registration, wait_until
@@ -584,7 +584,7 @@ def test_people_at_this_machine_try_everything_out_and_the_start_says_so(checkou
 def test_the_sandbox_and_an_open_service_listen_to_this_machine_alone(service):
     addresses = {
         each.laddr.ip
-        for word in ("crm.sandbox", "gunicorn")
+        for word in ("hubspot_sandbox", "gunicorn")
         for each in service.part(word).net_connections(kind="inet")
         if each.status == psutil.CONN_LISTEN
     }

@@ -15,10 +15,10 @@ from psycopg2.extensions import make_dsn
 
 from crm.config import PROJECT, load_settings
 from crm.errors import ConfigError
-from crm.sandbox import DEFAULT_TOKEN
 from crm.setup.__main__ import set_up
 from crm.setup.demo_database import make_demo_database
 from crm.setup.volumes import Volumes, render
+from hubspot_sandbox import DEFAULT_TOKEN
 
 PORTAL = {"HUBSPOT_PRIVATE_APP_TOKEN": "pat-eu1-1"}
 KEYS = [urlsafe_b64encode(letter * 32).decode() for letter in (b"a", b"b", b"c")]
@@ -546,4 +546,4 @@ def test_setup_comes_without_the_app():
         check=True,
     )
 
-    assert not {"flask", "sqlalchemy", "crm.factory", "crm.sandbox"} & set(shown.stdout.split())
+    assert not {"flask", "sqlalchemy", "crm.factory", "hubspot_sandbox"} & set(shown.stdout.split())

@@ -25,7 +25,7 @@ from crm.accounts.users import NewDeal
 from crm.config import Settings
 from crm.extensions import db, transaction
 from crm.queue import give_back_stalled_jobs
-from crm.sandbox import SandboxServer
+from hubspot_sandbox import SandboxServer
 from tests.conftest import PASSWORD, wait_until
 from tests.forked import Workers
 from tests.sandbox.client import HubSpot

@@ -23,7 +23,7 @@ from cryptography.fernet import Fernet
 from psycopg2.sql import SQL, Identifier
 
 from crm.config import PROJECT
-from crm.sandbox import DEFAULT_TOKEN
+from hubspot_sandbox import DEFAULT_TOKEN
 from tests.conftest import free_port, registration
 from tests.stage import Stage, stage
 

@@ -22,7 +22,7 @@ from crm.extensions import db, transaction
 from crm.mirror.rows import NewRecord, associate, create_records
 from crm.models import Record
 from crm.object_types import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
-from crm.sandbox import SandboxServer
+from hubspot_sandbox import SandboxServer
 from tests.conftest import PASSWORD, Person, free_port, wait_until
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flask import Flask, Response
 
-from crm.sandbox.wire import Listener
+from hubspot_sandbox.http_server import Listener
 
 
 def main(file: str, path: str, port: str) -> None:

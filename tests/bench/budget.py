@@ -22,7 +22,7 @@ from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotRateLimitError
 from crm.portals.portals import connect, get_default_portal_id
 from crm.portals.rate_budget import BACKFILL, budget_for
-from crm.sandbox.limits import TIERS
+from hubspot_sandbox.limits import TIERS
 from tests.bench.figures import Figure
 from tests.stage import Stage
 

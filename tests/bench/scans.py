@@ -19,8 +19,8 @@ from sqlalchemy import text
 
 from crm.config import load_settings
 from crm.extensions import db
-from crm.sandbox import DEFAULT_TOKEN
 from crm.scans.commands import ScanConfig, start_scan
+from hubspot_sandbox import DEFAULT_TOKEN
 from tests.bench.figures import Figure
 from tests.bench.sandbox import Client
 from tests.stage import Stage

@@ -15,7 +15,7 @@ from crm.accounts import api_keys
 from crm.portals.portals import get_default_portal_id
 from crm.portals.property_schemas import refresh_stale_schemas
 from crm.push.job import push
-from crm.sandbox import DEFAULT_TOKEN
+from hubspot_sandbox import DEFAULT_TOKEN
 from tests.bench.figures import Figure
 from tests.stage import Stage
 

@@ -15,8 +15,8 @@ from sqlalchemy import text
 from crm.config import load_settings
 from crm.extensions import transaction
 from crm.queue import give_back_stalled_jobs
-from crm.sandbox import DEFAULT_TOKEN
 from crm.scans.commands import ScanConfig, start_scan
+from hubspot_sandbox import DEFAULT_TOKEN
 from tests.chaos.trouble import FAULTS
 from tests.deals import TYPES, Deals
 from tests.forked import Workers

@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.sandbox import SandboxServer
+from hubspot_sandbox import SandboxServer
 from tests.chaos.people import People
 from tests.sandbox.client import HubSpot
 from tests.services.graphs import differences, states

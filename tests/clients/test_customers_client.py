@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from tests.clients.conftest import TIMEOUT, check_error, wait_for
 
 CUSTOMER = {

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from crm import streams
 from crm.accounts import users
 from crm.extensions import db, transaction
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN
 from crm.scans import progress_stream
 from crm.scans.commands import ScanConfig
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN
 from tests.api.scan_rows import make_scan
 from tests.conftest import PASSWORD
 from tests.console.conftest import on_a_phone, sign_in

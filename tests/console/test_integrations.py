@@ -13,9 +13,9 @@ from crm.extensions import db, transaction
 from crm.hubspot.account import get_details
 from crm.models import Portal
 from crm.portals import portals
-from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
-from crm.sandbox.airtable import Base
-from crm.sandbox.notion import Thing
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from hubspot_sandbox.airtable import Base
+from hubspot_sandbox.notion import Thing
 from tests.api.conftest import counted_statements
 from tests.browser import DESKTOP, PHONE
 from tests.conftest import PASSWORD

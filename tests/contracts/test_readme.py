@@ -14,9 +14,9 @@ import yaml
 from dotenv import dotenv_values
 from werkzeug.exceptions import HTTPException
 
-from crm.sandbox.app import create_app as create_sandbox_app
-from crm.sandbox.store import Sandbox
 from crm.version import VERSION
+from hubspot_sandbox.app import create_app as create_sandbox_app
+from hubspot_sandbox.store import Sandbox
 from tests.contracts.source import ROOT
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -132,11 +132,14 @@ def following(words, option):
 
 
 def test_the_page_of_the_sandbox_names_all_its_options_and_no_other():
-    run = [sys.executable, "-m", "crm.sandbox", "--help"]
+    run = [sys.executable, "-m", "hubspot_sandbox", "--help"]
     shown = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     options = set(re.findall(r"^  (--[a-z-]+)", shown, re.MULTILINE))
     used = {
-        word for _, words in all_commands("crm.sandbox") for word in words if word.startswith("--")
+        word
+        for _, words in all_commands("hubspot_sandbox")
+        for word in words
+        if word.startswith("--")
     }
 
     assert set(re.findall(r"`(--[a-z-]+)`", (ROOT / "docs" / "sandbox.md").read_text())) == options

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from crm.hubspot.client import HubSpotClient, Timeouts
-from crm.sandbox import DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox import DEFAULT_TOKEN, SandboxServer
 from tests.hubspot.relay import Relay
 
 

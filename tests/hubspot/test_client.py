@@ -17,8 +17,8 @@ from crm.hubspot.errors import (
     HubSpotRateLimitError,
     HubSpotUnavailableError,
 )
-from crm.sandbox import DEFAULT_TOKEN
 from crm.version import VERSION
+from hubspot_sandbox import DEFAULT_TOKEN
 from tests.conftest import free_port
 from tests.hubspot.relay import Answer
 

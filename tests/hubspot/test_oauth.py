@@ -14,8 +14,8 @@ from crm.hubspot.errors import (
     HubSpotUnavailableError,
 )
 from crm.hubspot.oauth import OAuthApp
-from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
-from crm.sandbox.access import Grant
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from hubspot_sandbox.access import Grant
 from tests.conftest import free_port
 from tests.hubspot.relay import Answer
 

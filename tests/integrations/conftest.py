@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from crm.accounts import sessions
 from crm.integrations.store import get_store
-from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, SandboxServer
+from hubspot_sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_APP, DEFAULT_NOTION_APP, SandboxServer
 from tests.conftest import Person
 
 KEY, OTHER_KEY = (base64.urlsafe_b64encode(each * 32).decode() for each in (b"k", b"o"))

@@ -9,8 +9,8 @@ from crm.integrations.providers.notion import Notion
 from crm.integrations.providers.provider import Tokens
 from crm.integrations.store import MemoryStore
 from crm.portals.oauth_tokens import make_vault
-from crm.sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_NOTION_APP
-from crm.sandbox.outside import Allowed
+from hubspot_sandbox import DEFAULT_AIRTABLE_APP, DEFAULT_NOTION_APP
+from hubspot_sandbox.third_party_oauth import Allowed
 
 
 @pytest.fixture

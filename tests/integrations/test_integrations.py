@@ -13,8 +13,8 @@ from crm.integrations import connections
 from crm.integrations.providers import airtable
 from crm.integrations.store import get_store
 from crm.mirror.reads.pages import cursor_of
-from crm.sandbox.airtable import Base
-from crm.sandbox.notion import make_thing
+from hubspot_sandbox.airtable import Base
+from hubspot_sandbox.notion import make_thing
 from tests.integrations.conftest import query_of
 from tests.sandbox.client import HubSpot
 

@@ -15,8 +15,8 @@ from crm.portals import portals
 from crm.portals.oauth_tokens import make_vault
 from crm.pull import runner
 from crm.push import job
-from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
-from crm.sandbox.access import Grant
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from hubspot_sandbox.access import Grant
 from tests.sandbox.client import HubSpot
 from tests.services.listening import served
 

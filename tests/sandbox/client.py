@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN
 
 OBJECTS = "/crm/objects/2026-09"
 ASSOCIATIONS = "/crm/associations/2026-09"

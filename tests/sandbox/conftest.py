@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.delivery_settings import DeliverySettings
-from crm.sandbox.store import Settings
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.delivery_settings import DeliverySettings
+from hubspot_sandbox.store import Settings
 
 from .client import HubSpot
 from .receiver import Receiver

@@ -15,7 +15,7 @@ class Process:
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "crm.sandbox", *arguments],
+            [sys.executable, "-m", "hubspot_sandbox", *arguments],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -5,7 +5,7 @@ import re
 import pytest
 import requests
 
-from crm.sandbox import SandboxServer
+from hubspot_sandbox import SandboxServer
 
 from .client import HubSpot
 

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_AIRTABLE_APP, SandboxServer
-from crm.sandbox.airtable import Base
+from hubspot_sandbox import DEFAULT_AIRTABLE_APP, SandboxServer
+from hubspot_sandbox.airtable import Base
 
 APP = DEFAULT_AIRTABLE_APP
 VERIFIER = "v" * 64

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm.sandbox import SandboxServer
+from hubspot_sandbox import SandboxServer
 
 from .client import HubSpot
 

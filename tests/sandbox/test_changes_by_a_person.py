@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
-from crm.sandbox.clock import DAY_MS
+from hubspot_sandbox import DEFAULT_PORTAL_ID, SandboxServer
+from hubspot_sandbox.clock import DAY_MS
 
 from .client import OBJECTS, HubSpot
 from .receiver import Receiver

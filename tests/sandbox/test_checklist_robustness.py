@@ -15,9 +15,9 @@ import orjson
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.access import DEFAULT_APP, Access
-from crm.sandbox.store import Settings
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP, Access
+from hubspot_sandbox.store import Settings
 
 from .client import ASSOCIATIONS, OBJECTS, HubSpot
 from .receiver import Receiver

@@ -12,11 +12,11 @@ from uuid import UUID
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
-from crm.sandbox.access import DEFAULT_APP
-from crm.sandbox.object_types import ASSOCIATION_TYPES
-from crm.sandbox.signatures import sign_v1, sign_v3
-from crm.sandbox.webhook_routes import DEVELOPER_API_KEY
+from hubspot_sandbox import DEFAULT_PORTAL_ID, SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP
+from hubspot_sandbox.object_types import ASSOCIATION_TYPES
+from hubspot_sandbox.signatures import sign_v1, sign_v3
+from hubspot_sandbox.webhook_routes import DEVELOPER_API_KEY
 
 from .client import ASSOCIATIONS, OBJECTS, HubSpot
 from .receiver import Receiver

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.clock import parse_moment
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.clock import parse_moment
 
 from .client import OBJECTS, HubSpot
 

@@ -3,8 +3,8 @@
 import pytest
 import requests
 
-from crm.sandbox.__main__ import main
-from crm.sandbox.faults import FaultError, parse_fault
+from hubspot_sandbox.__main__ import main
+from hubspot_sandbox.faults import FaultError, parse_fault
 
 from .client import OBJECTS, HubSpot
 from .process import Process
@@ -105,7 +105,7 @@ def test_a_wrong_argument_is_one_clear_line(
 
     errors = capsys.readouterr().err
     assert ended.value.code == 2
-    assert errors.startswith(f"crm.sandbox: {told}")
+    assert errors.startswith(f"hubspot_sandbox: {told}")
     assert errors.count("\n") == 1
 
 

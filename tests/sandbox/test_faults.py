@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.store import Settings
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox.store import Settings
 
 from .client import OBJECTS, HubSpot
 

@@ -9,7 +9,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm.sandbox import DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox import DEFAULT_TOKEN, SandboxServer
 
 from .client import ASSOCIATIONS, OBJECTS, HubSpot
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.store import Sandbox
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.store import Sandbox
 
 from .client import HubSpot
 

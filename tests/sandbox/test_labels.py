@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.labels import MAX_LABELS
-from crm.sandbox.store import Sandbox
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.labels import MAX_LABELS
+from hubspot_sandbox.store import Sandbox
 
 from .client import ASSOCIATIONS, OBJECTS, HubSpot
 

@@ -9,11 +9,11 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.access import DEFAULT_APP, Access
-from crm.sandbox.clock import Clock
-from crm.sandbox.errors import HubSpotError
-from crm.sandbox.limits import ASSOCIATIONS, PLAIN, SEARCH, TIERS, Limits, LimitSettings
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP, Access
+from hubspot_sandbox.clock import Clock
+from hubspot_sandbox.errors import HubSpotError
+from hubspot_sandbox.limits import ASSOCIATIONS, PLAIN, SEARCH, TIERS, Limits, LimitSettings
 
 CONTACTS = "/crm/objects/2026-09/contacts"
 SEARCHES = f"{CONTACTS}/search"

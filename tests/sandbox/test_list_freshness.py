@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm.sandbox import SandboxServer
+from hubspot_sandbox import SandboxServer
 
 from .client import OBJECTS, HubSpot
 

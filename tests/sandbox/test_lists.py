@@ -8,8 +8,8 @@ from hubspot.crm.lists import ListCreateRequest, ListSearchRequest, MembershipCh
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.access import Access
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox.access import Access
 
 from .client import OBJECTS, HubSpot
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_a_list_is_refused(hubspot: HubSpot, change: dict[str, An
 
 
 def test_lists_have_an_end(hubspot: HubSpot, newsletter: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr("crm.sandbox.lists.MAX_LISTS", 1)
+    monkeypatch.setattr("hubspot_sandbox.lists.MAX_LISTS", 1)
 
     assert hubspot.post(LISTS, {**NEW, "name": "Other"}).status_code == 400
     hubspot.delete(newsletter)

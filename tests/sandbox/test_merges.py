@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.events import DELETION, MERGE, PRIVACY_DELETION, RESTORE, Event
-from crm.sandbox.merges import MAX_IDENTITIES
-from crm.sandbox.object_types import CONTACTS as CONTACT_TYPE
-from crm.sandbox.records import restore_record
-from crm.sandbox.store import Sandbox
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.events import DELETION, MERGE, PRIVACY_DELETION, RESTORE, Event
+from hubspot_sandbox.merges import MAX_IDENTITIES
+from hubspot_sandbox.object_types import CONTACTS as CONTACT_TYPE
+from hubspot_sandbox.records import restore_record
+from hubspot_sandbox.store import Sandbox
 
 from .client import ASSOCIATIONS, OBJECTS, HubSpot
 

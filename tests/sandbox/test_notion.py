@@ -6,8 +6,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_NOTION_APP, SandboxServer
-from crm.sandbox.notion import make_thing
+from hubspot_sandbox import DEFAULT_NOTION_APP, SandboxServer
+from hubspot_sandbox.notion import make_thing
 
 APP = DEFAULT_NOTION_APP
 ASKED = {

@@ -13,8 +13,8 @@ import requests
 from hubspot import Client
 from hubspot.utils.oauth import get_auth_url
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.access import DEFAULT_APP
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP
 
 REDIRECT = DEFAULT_APP.redirect_uris[0]
 SCOPES = "crm.objects.contacts.read oauth"

@@ -32,8 +32,8 @@ from hubspot.oauth import ApiException as OAuthException
 from hubspot.utils.oauth import get_auth_url
 from urllib3.util.retry import Retry
 
-from crm.sandbox import DEFAULT_TOKEN
-from crm.sandbox.access import DEFAULT_APP
+from hubspot_sandbox import DEFAULT_TOKEN
+from hubspot_sandbox.access import DEFAULT_APP
 
 REDIRECT = DEFAULT_APP.redirect_uris[0]
 SCOPES = ("oauth", "crm.objects.contacts.read", "crm.objects.contacts.write")

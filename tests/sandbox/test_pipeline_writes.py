@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.pipeline_writes import MAX_STAGES
-from crm.sandbox.store import Sandbox
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.pipeline_writes import MAX_STAGES
+from hubspot_sandbox.store import Sandbox
 
 from .client import HubSpot
 

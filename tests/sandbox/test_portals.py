@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.access import DEFAULT_APP
-from crm.sandbox.store import Sandbox
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP
+from hubspot_sandbox.store import Sandbox
 
 from .client import HubSpot
 from .test_oauth import Connector

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.object_types import DEALS
-from crm.sandbox.store import Sandbox
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.object_types import DEALS
+from hubspot_sandbox.store import Sandbox
 
 from .client import OBJECTS, HubSpot
 

@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 import pytest
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.access import DEFAULT_APP
-from crm.sandbox.events import person_as_actor
-from crm.sandbox.object_types import CONTACTS as CONTACT_TYPE
-from crm.sandbox.records import update_record
-from crm.sandbox.store import Sandbox
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP
+from hubspot_sandbox.events import person_as_actor
+from hubspot_sandbox.object_types import CONTACTS as CONTACT_TYPE
+from hubspot_sandbox.records import update_record
+from hubspot_sandbox.store import Sandbox
 
 from .client import OBJECTS, HubSpot
 

@@ -6,10 +6,10 @@ from uuid import UUID
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.access import DEFAULT_APP
-from crm.sandbox.clock import Clock
-from crm.sandbox.request_log import RequestLog
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP
+from hubspot_sandbox.clock import Clock
+from hubspot_sandbox.request_log import RequestLog
 
 from .client import OBJECTS, HubSpot
 

@@ -6,10 +6,10 @@ from uuid import uuid4
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
-from crm.sandbox.access import Access
-from crm.sandbox.app import AREAS
-from crm.sandbox.scopes import RULES
+from hubspot_sandbox import DEFAULT_PORTAL_ID, SandboxServer
+from hubspot_sandbox.access import Access
+from hubspot_sandbox.app import AREAS
+from hubspot_sandbox.scopes import RULES
 
 OBJECTS, ASSOCIATIONS = "/crm/objects/2026-09", "/crm/associations/2026-09"
 CONTACTS_READ, CONTACTS_WRITE = "crm.objects.contacts.read", "crm.objects.contacts.write"

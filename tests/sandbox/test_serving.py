@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import SandboxServer
+from hubspot_sandbox import SandboxServer
 from tests.conftest import wait_until
 
 from .client import OBJECTS, HubSpot
@@ -234,7 +234,7 @@ def test_a_taken_port_is_one_clear_line_and_exit_code_1(
     code, errors = Process("--port", port, "--state", str(state)).wait()
 
     assert code == 1
-    assert errors == f"crm.sandbox: cannot listen at 127.0.0.1:{port}: Address already in use\n"
+    assert errors == f"hubspot_sandbox: cannot listen at 127.0.0.1:{port}: Address already in use\n"
     assert not state.exists()
 
 
@@ -249,7 +249,7 @@ def test_a_state_file_that_is_none_is_one_clear_line_and_is_left_alone(
     code, errors = Process("--port", "0", "--state", str(state)).wait()
 
     assert code == 1
-    assert errors.startswith(f"crm.sandbox: cannot read the state file {state}: ")
+    assert errors.startswith(f"hubspot_sandbox: cannot read the state file {state}: ")
     assert errors.count("\n") == 1
     assert state.read_text() == content
 
@@ -259,7 +259,7 @@ def test_a_state_file_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -
     code, errors = Process("--port", "0", "--state", str(state)).wait()
 
     assert code == 1
-    assert errors.startswith(f"crm.sandbox: cannot write the state file {state}: ")
+    assert errors.startswith(f"hubspot_sandbox: cannot write the state file {state}: ")
     assert errors.count("\n") == 1
 
 
@@ -302,5 +302,5 @@ def test_webhook_options_that_cannot_be_are_one_clear_line(options: tuple[str, s
     code, errors = Process("--port", "0", *options).wait()
 
     assert code == 1
-    assert errors.startswith("crm.sandbox: The")
+    assert errors.startswith("hubspot_sandbox: The")
     assert errors.count("\n") == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from crm.sandbox.signatures import decode_uri, sign_v1, sign_v3
+from hubspot_sandbox.signatures import decode_uri, sign_v1, sign_v3
 
 SECRET = "yyyyyyyy-yyyy-yyyy-yyyy-yyyyyyyyyyyy"
 BODY = b"{'example_field':'example_value'}"

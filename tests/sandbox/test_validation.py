@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import SandboxServer
+from hubspot_sandbox import SandboxServer
 
 from .client import OBJECTS, HubSpot
 

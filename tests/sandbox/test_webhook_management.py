@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.access import DEFAULT_APP
-from crm.sandbox.subscriptions import EVENT_TYPES, check_target_url
-from crm.sandbox.webhook_routes import DEVELOPER_API_KEY
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP
+from hubspot_sandbox.subscriptions import EVENT_TYPES, check_target_url
+from hubspot_sandbox.webhook_routes import DEVELOPER_API_KEY
 
 from .client import OBJECTS, HubSpot
 from .receiver import Receiver

@@ -12,11 +12,11 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
-from crm.sandbox.access import DEFAULT_APP, Access, App
-from crm.sandbox.clock import DAY_MS
-from crm.sandbox.demo import fill_with_demo_data
-from crm.sandbox.signatures import sign_v1, sign_v3
+from hubspot_sandbox import DEFAULT_PORTAL_ID, SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP, Access, App
+from hubspot_sandbox.clock import DAY_MS
+from hubspot_sandbox.demo import fill_with_demo_data
+from hubspot_sandbox.signatures import sign_v1, sign_v3
 
 from .client import OBJECTS, HubSpot
 from .receiver import Receiver

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
-from crm.sandbox.access import DEFAULT_APP, Access
-from crm.sandbox.clock import DAY_MS
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP, Access
+from hubspot_sandbox.clock import DAY_MS
 
 from .client import OBJECTS, HubSpot
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import requests
 
-from crm.sandbox import SandboxServer
-from crm.sandbox.access import DEFAULT_APP, Access
-from crm.sandbox.object_types import CONTACTS as CONTACT_TYPE
-from crm.sandbox.store import Sandbox
+from hubspot_sandbox import SandboxServer
+from hubspot_sandbox.access import DEFAULT_APP, Access
+from hubspot_sandbox.object_types import CONTACTS as CONTACT_TYPE
+from hubspot_sandbox.store import Sandbox
 
 from .client import ASSOCIATIONS, OBJECTS, HubSpot
 

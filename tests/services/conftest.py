@@ -8,8 +8,8 @@ from flask import Flask
 
 from crm.hubspot import retries
 from crm.push.job import push
-from crm.sandbox import DEFAULT_APP, SandboxServer
-from crm.sandbox.delivery_settings import DeliverySettings
+from hubspot_sandbox import DEFAULT_APP, SandboxServer
+from hubspot_sandbox.delivery_settings import DeliverySettings
 from tests.hubspot.relay import Relay
 from tests.sandbox.client import HubSpot
 from tests.services.listening import Ear, served

@@ -13,7 +13,7 @@ from werkzeug.serving import make_server
 from crm.extensions import transaction
 from crm.inbox import process
 from crm.inbox.receive import unpack
-from crm.sandbox import DEFAULT_PORTAL_ID, SandboxServer
+from hubspot_sandbox import DEFAULT_PORTAL_ID, SandboxServer
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from crm.models import Portal
 from crm.portals import portals
 from crm.portals.oauth_tokens import LEASE, MARGIN, OAuthTokens
 from crm.push.job import push
-from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
-from crm.sandbox.access import Grant
-from crm.sandbox.store import Settings as SandboxSettings
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from hubspot_sandbox.access import Grant
+from hubspot_sandbox.store import Settings as SandboxSettings
 from tests.hubspot.relay import Answer, Relay
 
 REFRESH = "POST /oauth/2026-09/token"

@@ -8,7 +8,7 @@ from crm.inbox import process
 from crm.inbox.receive import TASK, store_events, unpack
 from crm.mirror import rows
 from crm.push.job import enqueue_push
-from crm.sandbox import DEFAULT_PORTAL_ID
+from hubspot_sandbox import DEFAULT_PORTAL_ID
 from tests.sandbox.client import OBJECTS
 from tests.services import graphs
 from tests.services.listening import event, let_pauses_pass, outcomes

@@ -11,8 +11,8 @@ from crm.object_types import OBJECT_TYPES
 from crm.operations.sync_status import find_standing
 from crm.pull import runner
 from crm.push import job
-from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
-from crm.sandbox.access import Access
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from hubspot_sandbox.access import Access
 from tests.services.graphs import end_pause, portal, records_in, states, write_contact, write_graph
 
 OBJECTS = "/crm/objects/2026-09"

@@ -14,8 +14,8 @@ from crm.hubspot.errors import HubSpotAuthError
 from crm.object_types import CONTACTS
 from crm.portals import portals
 from crm.pull import apply, runner, runs
-from crm.sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
-from crm.sandbox.access import Access
+from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
+from hubspot_sandbox.access import Access
 from tests.conftest import wait_until
 from tests.contracts.source import ROOT
 from tests.sandbox.client import OBJECTS

@@ -9,8 +9,8 @@ from flask import Flask
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
 from crm.scans.commands import ScanConfig, start_scan
+from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
 from tests.sandbox.client import HubSpot
 
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()

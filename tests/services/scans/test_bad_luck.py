@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from crm.errors import InvalidCancellationError
 from crm.extensions import transaction
-from crm.sandbox import DEFAULT_PORTAL_ID
-from crm.sandbox.access import Access
 from crm.scans import storage, work
 from crm.scans.commands import cancel_scan
+from hubspot_sandbox import DEFAULT_PORTAL_ID
+from hubspot_sandbox.access import Access
 from tests.hubspot.relay import Answer
 from tests.services.scans.conftest import results, status
 

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from crm.sandbox import DEFAULT_PORTAL_ID
-from crm.sandbox.access import Access
 from crm.scans import work
+from hubspot_sandbox import DEFAULT_PORTAL_ID
+from hubspot_sandbox.access import Access
 from tests.services.scans.conftest import results
 
 LIST = r"GET /crm/objects/2026-09/deals\?"
