@@ -47,16 +47,16 @@ COMPILE = $(VENV) -m uv pip compile --quiet --universal --python-version 3.11 --
 	--custom-compile-command 'make lock' $(if $(UPGRADE),--upgrade)
 
 bench: $(TESTS) ## measure, and compare with what the hardware allows
-	$(VENV) -m tests.bench
+	$(VENV) -m tools.bench
 
 chaos: $(TESTS) ## some minutes of bad luck, then compare both sides; another run with A="--seed 2"
-	$(VENV) -m tests.chaos $(A)
+	$(VENV) -m tools.chaos $(A)
 
 upgrade-check: $(TESTS) ## upgrade an installation of the release before while it works, and go back
 	$(VENV) -m tools.upgrade_check
 
 screenshots: $(TESTS) ## take pictures of every page of the console; needs Chromium
-	$(VENV) -m tests.screenshots
+	$(VENV) -m tools.screenshots
 
 postman: $(RUNS) ## write docs/postman_collection.json from the OpenAPI document
 	@$(VENV) -m flask --app crm openapi postman > docs/postman_collection.json.new
@@ -70,7 +70,7 @@ image: ## build the container image
 
 # ENGINE is what runs a command in a copy of this folder where the engine is, such as "ssh host cd crm;".
 compose-check: ## try docker-compose.yml on a real Docker engine, from first start to last resort
-	@$(ENGINE) tests/compose/check
+	@$(ENGINE) tools/compose-check
 
 clean: ## remove .venv and every cache; data stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -25,7 +25,7 @@ from psycopg2.sql import SQL, Identifier
 from crm.config import PROJECT
 from hubspot_sandbox import DEFAULT_TOKEN
 from tests.conftest import free_port, registration
-from tests.stage import Stage, stage
+from tools.stage import Stage, stage
 
 BEFORE = "ae80d0f"
 """The release before this one."""

@@ -9,10 +9,10 @@ from argon2 import PasswordHasher
 
 from crm.portals.portals import get_default_portal_id
 from crm.push.job import push
-from tests.bench.figures import Figure, median_ratio
-from tests.bench.load import CONNECTIONS, post_request, rate
 from tests.conftest import registration
-from tests.stage import Stage
+from tools.bench.figures import Figure, median_ratio
+from tools.bench.load import CONNECTIONS, post_request, rate
+from tools.stage import Stage
 
 ROUNDS, SECONDS = 5, 4.0
 QUEUED = 100

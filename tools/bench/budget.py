@@ -23,8 +23,8 @@ from crm.hubspot.errors import HubSpotRateLimitError
 from crm.portals.portals import connect, get_default_portal_id
 from crm.portals.rate_budget import BACKFILL, budget_for
 from hubspot_sandbox.limits import TIERS
-from tests.bench.figures import Figure
-from tests.stage import Stage
+from tools.bench.figures import Figure
+from tools.stage import Stage
 
 PROCESSES, THREADS, SECONDS = 4, 3, 60.0
 MAX_CALLS, PERIOD = TIERS["PROFESSIONAL"].ten_secondly, 10.0

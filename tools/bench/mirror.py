@@ -18,9 +18,9 @@ from crm.object_types import COMPANIES, CONTACTS, ObjectType
 from crm.portals import portals
 from crm.portals.property_schemas import list_mirrored
 from crm.pull import runner
-from tests.bench.figures import Figure
-from tests.bench.sandbox import OBJECTS, Client
-from tests.stage import Stage
+from tools.bench.figures import Figure
+from tools.bench.sandbox import OBJECTS, Client
+from tools.stage import Stage
 
 RECORDS, COMPANY_COUNT = 100_000, 1_000
 LATENCY_MS = 50

@@ -21,9 +21,9 @@ from crm.config import load_settings
 from crm.extensions import db
 from crm.scans.commands import ScanConfig, start_scan
 from hubspot_sandbox import DEFAULT_TOKEN
-from tests.bench.figures import Figure
-from tests.bench.sandbox import Client
-from tests.stage import Stage
+from tools.bench.figures import Figure
+from tools.bench.sandbox import Client
+from tools.stage import Stage
 
 FEW, MANY = 12_000, 100_000
 LATENCY_MS = 150

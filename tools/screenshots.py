@@ -25,7 +25,7 @@ from tests.api.scan_rows import make_scan
 from tests.browser import CHROMIUM, DESKTOP, MISSING, PHONE, started_browser
 from tests.conftest import wait_until
 from tests.integrations.conftest import settings_of
-from tests.stage import Stage, stage
+from tools.stage import Stage, stage
 
 IMAGES = PROJECT / "docs" / "images"
 EMAIL, PASSWORD = "demo@example.com", "demo-password"

@@ -11,9 +11,9 @@ from sqlalchemy import text
 from crm.accounts import api_keys
 from crm.extensions import db
 from tests.api.scan_rows import make_scan
-from tests.bench.figures import Figure, median_ratio
-from tests.bench.load import get_request, rate
-from tests.stage import Stage
+from tools.bench.figures import Figure, median_ratio
+from tools.bench.load import get_request, rate
+from tools.stage import Stage
 
 STATUS = "/api/v1/scan/status/running"
 RESULTS = "/api/v1/scan/results/completed"
@@ -33,7 +33,7 @@ def measure(stage: Stage) -> list[Figure]:
         key = {"X-API-Key": api_keys.create_key(name="bench", organization="Default")}
     ours = stage.serve("crm:create_app()", stage.environment("scan_reads"))
     BODY_FILE.write_bytes(_get(f"{ours}{STATUS}", key))
-    bare = stage.serve("tests.bench.bare_status:app", stage.environment("scan_reads"))
+    bare = stage.serve("tools.bench.bare_status:app", stage.environment("scan_reads"))
     deep = f"{RESULTS}?cursor={_find_cursor(ours, key)}"
     against_bare, deep_against_first = [], []
     for _ in range(ROUNDS):

@@ -19,7 +19,7 @@ from crm.mirror import rows
 from crm.portals.portals import get_default_portal_id
 from crm.push.job import enqueue_push
 from tests.conftest import registration
-from tests.stage import Stage
+from tools.stage import Stage
 
 REGISTERING, CHANGING = 4, 2
 SECONDS = 90.0

@@ -16,8 +16,8 @@ from crm.portals.portals import get_default_portal_id
 from crm.portals.property_schemas import refresh_stale_schemas
 from crm.push.job import push
 from hubspot_sandbox import DEFAULT_TOKEN
-from tests.bench.figures import Figure
-from tests.stage import Stage
+from tools.bench.figures import Figure
+from tools.stage import Stage
 
 CONTACTS = 1_000
 LATENCY_MS = 50

@@ -15,9 +15,9 @@ from typing import Any
 import orjson
 import requests
 
-from tests.bench.figures import Figure, median_ratio
-from tests.bench.load import get_request, rate
-from tests.stage import Stage
+from tools.bench.figures import Figure, median_ratio
+from tools.bench.load import get_request, rate
+from tools.stage import Stage
 
 DEALS, CONTACTS, COMPANIES, BATCH = 100_000, 10_000, 1_000, 100
 ROUNDS, SECONDS = 5, 3.0

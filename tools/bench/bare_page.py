@@ -1,4 +1,4 @@
-"""``python -m tests.bench.bare_page FILE PATH PORT``: a Flask route that answers a file's bytes.
+"""``python -m tools.bench.bare_page FILE PATH PORT``: a Flask route that answers a file's bytes.
 
 It is served by the very server that serves the sandbox, so that only what they do differs.
 """

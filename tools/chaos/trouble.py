@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, Self
 
-from tests.chaos.people import People
-from tests.stage import Stage
+from tools.chaos.people import People
+from tools.stage import Stage
 
 SHARE = 0.1
 """Of all calls to HubSpot, how many meet a fault."""

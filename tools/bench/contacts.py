@@ -9,9 +9,9 @@ from sqlalchemy import text
 
 from crm.accounts import sessions, users
 from crm.extensions import db
-from tests.bench.figures import Figure, median_ratio
-from tests.bench.load import get_request, rate
-from tests.stage import Stage
+from tools.bench.figures import Figure, median_ratio
+from tools.bench.load import get_request, rate
+from tools.stage import Stage
 
 PATH = "/contacts"
 SEED = Path(__file__).parent / "seed.sql"
@@ -28,7 +28,7 @@ def measure(stage: Stage) -> list[Figure]:
         urllib.request.Request(f"{few}{PATH}?limit=10", headers=request)  # noqa: S310 - the same
     ) as answer:
         BODY_FILE.write_bytes(answer.read())
-    bare = stage.serve("tests.bench.bare:app", stage.environment("few"))
+    bare = stage.serve("tools.bench.bare:app", stage.environment("few"))
     path = f"{PATH}?limit=10"
     against_bare, many_against_few = [], []
     for _ in range(ROUNDS):

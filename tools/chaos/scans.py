@@ -17,10 +17,10 @@ from crm.extensions import transaction
 from crm.queue import give_back_stalled_jobs
 from crm.scans.commands import ScanConfig, start_scan
 from hubspot_sandbox import DEFAULT_TOKEN
-from tests.chaos.trouble import FAULTS
 from tests.deals import TYPES, Deals
 from tests.forked import Workers
-from tests.stage import stage
+from tools.chaos.trouble import FAULTS
+from tools.stage import stage
 
 DEALS = 12_000
 BATCH = 10

@@ -2,7 +2,7 @@
 
 from flask import Flask, Response
 
-from tests.bench.contacts import BODY_FILE, PATH
+from tools.bench.contacts import BODY_FILE, PATH
 
 app = Flask(__name__)
 _BODY = BODY_FILE.read_bytes()

@@ -28,7 +28,7 @@ from hubspot_sandbox import DEFAULT_APP, DEFAULT_TOKEN, SandboxServer
 from tests.conftest import CREATE_DATABASE, free_port
 
 SANDBOX = [sys.executable, "-m", "hubspot_sandbox"]
-BARE_PAGE = [sys.executable, "-m", "tests.bench.bare_page"]
+BARE_PAGE = [sys.executable, "-m", "tools.bench.bare_page"]
 # Those of docs/production.md.
 SCOPES = (
     *(

@@ -17,11 +17,11 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import IO
 
-from tests.chaos import scans
-from tests.chaos.people import People
-from tests.chaos.trouble import Trouble
-from tests.chaos.verdict import find_differences, wait_until_sent
-from tests.stage import stage
+from tools.chaos import scans
+from tools.chaos.people import People
+from tools.chaos.trouble import Trouble
+from tools.chaos.verdict import find_differences, wait_until_sent
+from tools.stage import stage
 
 PEOPLE = 1_000
 KILLS = 200

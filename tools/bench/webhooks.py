@@ -11,9 +11,9 @@ from crm.extensions import db
 from crm.hubspot.signature import SIGNATURE_V3, TIMESTAMP, sign_v3
 from crm.portals.portals import get_default_portal_id
 from crm.push.job import push
-from tests.bench.figures import Figure, median_ratio
-from tests.bench.load import Load, load, post_bytes
-from tests.stage import Stage
+from tools.bench.figures import Figure, median_ratio
+from tools.bench.load import Load, load, post_bytes
+from tools.stage import Stage
 
 PATH = "/webhooks/hubspot"
 SECRET = "the secret of an app"
@@ -29,7 +29,7 @@ def measure(stage: Stage) -> list[Figure]:
         hub_id = db.session.scalar(text("SELECT hub_id FROM portals"))
     environment = stage.environment("webhooks") | {"HUBSPOT_CLIENT_SECRET": SECRET}
     address = stage.serve("crm:create_app()", environment)
-    bare = stage.serve("tests.bench.bare_webhooks:app", environment)
+    bare = stage.serve("tools.bench.bare_webhooks:app", environment)
     body = orjson.dumps([_event(number, hub_id) for number in range(EVENTS)])
     pairs = [(_deliver(address, body), _deliver(bare, body)) for _ in range(ROUNDS)]
     with app.app_context():

@@ -2,7 +2,7 @@
 
 from flask import Flask, Response
 
-from tests.bench.scan_reads import BODY_FILE, STATUS
+from tools.bench.scan_reads import BODY_FILE, STATUS
 
 app = Flask(__name__)
 _BODY = BODY_FILE.read_bytes()

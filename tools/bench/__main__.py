@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from tests.bench import (
+from tools.bench import (
     budget,
     contacts,
     mirror,
@@ -14,7 +14,7 @@ from tests.bench import (
     upserts,
     webhooks,
 )
-from tests.stage import stage
+from tools.stage import stage
 
 MEASUREMENTS = {
     "requests": registrations.measure_requests,
