@@ -27,9 +27,9 @@ from crm.extensions import db, transaction
 from crm.queue import give_back_stalled_jobs
 from hubspot_sandbox import SandboxServer
 from tests.conftest import PASSWORD, wait_until
+from tests.domains.graphs import CONTACT, DEAL, TICKET, pairs_in, records_in, states
 from tests.forked import Workers
 from tests.sandbox.client import HubSpot
-from tests.services.graphs import CONTACT, DEAL, TICKET, pairs_in, records_in, states
 
 ROOT = Path(__file__).resolve().parents[1]
 PEOPLE = 120

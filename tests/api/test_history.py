@@ -7,7 +7,7 @@ from sqlalchemy import text, update
 
 from crm.extensions import transaction
 from crm.models import Record
-from tests.services.graphs import write_contact
+from tests.domains.graphs import write_contact
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from crm.api.guards import Guard, guard_of
 from crm.extensions import db, transaction
 from crm.hubspot.signature import sign_v3
 from tests.conftest import PASSWORD, _Client, registration, wait_until
-from tests.services.listening import served
+from tests.domains.webhook_listener import served
 
 from .scan_rows import make_scan
 

@@ -12,8 +12,8 @@ from crm.pull.apply import refresh
 from crm.push import job as push_module
 from crm.push.job import push
 from tests.api.conftest import count_rows, counted_statements
+from tests.domains.graphs import pairs_in
 from tests.sandbox.client import HubSpot
-from tests.services.graphs import pairs_in
 
 pytestmark = pytest.mark.usefixtures("set_up")
 DEAL = {"dealname": "A new engine", "dealstage": "qualifiedtobuy", "pipeline": "default"}

@@ -11,7 +11,7 @@ from crm.errors import ScanNotFoundError
 from crm.extensions import transaction
 from crm.scans import progress_stream
 from crm.streams import STREAMS
-from tests.services.listening import served
+from tests.domains.webhook_listener import served
 
 from .scan_rows import make_scan
 

@@ -17,8 +17,8 @@ from crm.pull import runner
 from crm.push import job
 from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from hubspot_sandbox.access import Grant
+from tests.domains.webhook_listener import served
 from tests.sandbox.client import HubSpot
-from tests.services.listening import served
 
 
 @pytest.fixture

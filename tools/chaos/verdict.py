@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from hubspot_sandbox import SandboxServer
+from tests.domains.graphs import differences, states
 from tests.sandbox.client import HubSpot
-from tests.services.graphs import differences, states
 from tools.chaos.people import People
 
 LONGEST_WAIT = 180.0

@@ -11,8 +11,8 @@ from crm.extensions import transaction
 from crm.queue import give_back_stalled_jobs
 from tests.conftest import wait_until
 from tests.deals import TYPES, Deals
+from tests.domains.scans.conftest import results, status
 from tests.forked import Workers
-from tests.services.scans.conftest import results, status
 
 KILLS = 12
 

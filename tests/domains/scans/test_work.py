@@ -9,7 +9,7 @@ from crm.extensions import transaction
 from crm.scans import work
 from hubspot_sandbox import DEFAULT_PORTAL_ID
 from hubspot_sandbox.access import Access
-from tests.services.scans.conftest import results
+from tests.domains.scans.conftest import results
 
 LIST = r"GET /crm/objects/2026-09/deals\?"
 SEARCH = "POST /crm/objects/2026-09/deals/search"

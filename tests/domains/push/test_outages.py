@@ -10,8 +10,7 @@ from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotRateLimitError, HubSpotUnavailableError
 from crm.portals import portals
 from crm.push.job import push
-from tests.hubspot.relay import Call
-from tests.services.graphs import (
+from tests.domains.graphs import (
     differences,
     end_pause,
     jobs,
@@ -21,6 +20,7 @@ from tests.services.graphs import (
     write_contact,
     write_graph,
 )
+from tests.hubspot.relay import Call
 
 WRITES = [
     "contacts/batch/upsert",

@@ -12,10 +12,10 @@ from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotError
 from crm.mirror.rows import list_portals_with_unsent
 from crm.pull import runner
+from tests.domains.graphs import differences, end_pause, write_contact, write_graph
+from tests.domains.push.test_push_property import FAULTS, wanted
+from tests.domains.webhook_listener import let_pauses_pass
 from tests.sandbox.client import OBJECTS
-from tests.services.graphs import differences, end_pause, write_contact, write_graph
-from tests.services.listening import let_pauses_pass
-from tests.services.test_push_property import FAULTS, wanted
 
 PEOPLE = st.sampled_from([f"person{number}@example.com" for number in range(4)])
 VALUES = st.sampled_from(["1", "2", "3"])

@@ -13,7 +13,7 @@ from crm.pull import runner
 from crm.push import job
 from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from hubspot_sandbox.access import Access
-from tests.services.graphs import end_pause, portal, records_in, states, write_contact, write_graph
+from tests.domains.graphs import end_pause, portal, records_in, states, write_contact, write_graph
 
 OBJECTS = "/crm/objects/2026-09"
 TOKEN = "pat-na1-narrow"

@@ -8,8 +8,7 @@ from sqlalchemy import text
 
 from crm.extensions import db, transaction
 from crm.push import job as push_service
-from tests.hubspot.relay import Call
-from tests.services.graphs import (
+from tests.domains.graphs import (
     differences,
     end_pause,
     jobs,
@@ -21,6 +20,7 @@ from tests.services.graphs import (
     write_contact,
     write_graph,
 )
+from tests.hubspot.relay import Call
 
 
 def test_a_registration_reaches_hubspot_as_an_associated_graph(register, run_jobs, hubspot):

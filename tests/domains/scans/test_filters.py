@@ -3,7 +3,7 @@
 import pytest
 
 from crm.scans import readers, work
-from tests.services.scans.conftest import named, results, status
+from tests.domains.scans.conftest import named, results, status
 
 LIST, SEARCH = r"GET .*/deals\?", "POST .*/deals/search"
 

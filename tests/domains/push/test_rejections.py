@@ -13,8 +13,8 @@ from crm.object_types import DEALS
 from crm.portals import portals
 from crm.pull.apply import refresh
 from crm.push import rejections
+from tests.domains.graphs import records_in, states, write_graph
 from tests.sandbox.client import OBJECTS
-from tests.services.graphs import records_in, states, write_graph
 
 _CHANGE = text(f"""
     UPDATE records SET properties = properties || CAST(:changes AS jsonb),

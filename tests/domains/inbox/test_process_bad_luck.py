@@ -15,11 +15,11 @@ from crm.mirror import rows as mirror_rows
 from crm.object_types import CONTACTS
 from crm.portals.property_schemas import list_mirrored
 from crm.push.job import enqueue_push
+from tests.domains import graphs
+from tests.domains.inbox.test_privacy import everything
+from tests.domains.webhook_listener import event, let_pauses_pass, outcomes
 from tests.hubspot.relay import Answer
 from tests.sandbox.client import OBJECTS
-from tests.services import graphs
-from tests.services.listening import event, let_pauses_pass, outcomes
-from tests.services.test_privacy import everything
 
 EMAIL = "ada@personal.example"
 PAST, FUTURE = 1_000_000_000_000, 4_000_000_000_000

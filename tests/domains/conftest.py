@@ -10,9 +10,9 @@ from crm.hubspot import retries
 from crm.push.job import push
 from hubspot_sandbox import DEFAULT_APP, SandboxServer
 from hubspot_sandbox.delivery_settings import DeliverySettings
+from tests.domains.webhook_listener import Ear, served
 from tests.hubspot.relay import Relay
 from tests.sandbox.client import HubSpot
-from tests.services.listening import Ear, served
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.push.job import enqueue_push
-from tests.services import graphs
+from tests.domains import graphs
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from crm.extensions import transaction
 from crm.object_types import CONTACTS, DEALS, TICKETS
 from crm.portals import portals
 from crm.pull.associations import refresh_associations, take_in_associations
+from tests.domains import graphs
 from tests.sandbox.client import OBJECTS
-from tests.services import graphs
 
 ANCIENT = datetime(2000, 1, 1, tzinfo=UTC)
 

@@ -13,7 +13,7 @@ from crm.object_types import CONTACTS, DEALS
 from crm.portals import portals
 from crm.portals.property_schemas import list_mirrored
 from crm.pull import apply
-from tests.services import graphs
+from tests.domains import graphs
 
 
 @pytest.fixture

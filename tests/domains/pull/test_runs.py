@@ -18,8 +18,8 @@ from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
 from hubspot_sandbox.access import Access
 from tests.conftest import wait_until
 from tests.contracts.source import ROOT
+from tests.domains import graphs
 from tests.sandbox.client import OBJECTS
-from tests.services import graphs
 
 DEAL = {"dealname": "A new engine", "dealstage": "qualifiedtobuy", "pipeline": "default"}
 LIST = r"GET /crm/objects/2026-09/{}\?"

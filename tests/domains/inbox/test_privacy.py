@@ -8,7 +8,7 @@ from crm.inbox.receive import store_events
 from crm.object_types import CONTACTS
 from crm.portals import portals
 from crm.pull import apply
-from tests.services import graphs
+from tests.domains import graphs
 
 EMAIL = "ada@personal.example"
 

@@ -9,9 +9,9 @@ from crm.inbox.receive import TASK, store_events, unpack
 from crm.mirror import rows
 from crm.push.job import enqueue_push
 from hubspot_sandbox import DEFAULT_PORTAL_ID
+from tests.domains import graphs
+from tests.domains.webhook_listener import event, let_pauses_pass, outcomes
 from tests.sandbox.client import OBJECTS
-from tests.services import graphs
-from tests.services.listening import event, let_pauses_pass, outcomes
 
 PAST, FUTURE = 1_000_000_000_000, 4_000_000_000_000
 

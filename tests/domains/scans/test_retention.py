@@ -6,7 +6,7 @@ from sqlalchemy import text
 from crm.extensions import transaction
 from crm.scans import retention
 from crm.scans.commands import ScanConfig, start_scan
-from tests.services.scans.conftest import results
+from tests.domains.scans.conftest import results
 
 
 @pytest.fixture

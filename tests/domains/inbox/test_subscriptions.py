@@ -8,8 +8,8 @@ from crm.inbox.receive import store_events
 from crm.inbox.replay import list_events
 from crm.inbox.subscriptions import make_manifest
 from crm.object_types import OBJECT_TYPES
-from tests.services import graphs
-from tests.services.listening import event, outcomes
+from tests.domains import graphs
+from tests.domains.webhook_listener import event, outcomes
 
 
 @pytest.fixture

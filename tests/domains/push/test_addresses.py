@@ -12,8 +12,8 @@ from crm.portals.portals import connect
 from crm.pull import runner
 from crm.pull.apply import refresh
 from crm.push import rejections
+from tests.domains.graphs import differences, end_pause, portal, records_in, row, states
 from tests.hubspot.relay import Call
-from tests.services.graphs import differences, end_pause, portal, records_in, row, states
 
 pytestmark = pytest.mark.usefixtures("set_up")
 OBJECTS = "/crm/objects/2026-09"

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from crm.extensions import transaction
 from crm.mirror.rows import list_portals_with_unsent
-from tests.services.graphs import differences, end_pause, states, write_contact, write_graph
+from tests.domains.graphs import differences, end_pause, states, write_contact, write_graph
 
 EMAILS = st.sampled_from([f"person{number}@example.com" for number in range(6)])
 WORDS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=12)

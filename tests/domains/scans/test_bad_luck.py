@@ -13,8 +13,8 @@ from crm.scans import storage, work
 from crm.scans.commands import cancel_scan
 from hubspot_sandbox import DEFAULT_PORTAL_ID
 from hubspot_sandbox.access import Access
+from tests.domains.scans.conftest import results, status
 from tests.hubspot.relay import Answer
-from tests.services.scans.conftest import results, status
 
 TOKEN = "pat-na1-of-a-scan"
 SCOPES = frozenset({"crm.objects.deals.read", "oauth", "crm.objects.owners.read"})

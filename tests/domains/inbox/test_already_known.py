@@ -8,8 +8,8 @@ from crm.mirror import rows
 from crm.mirror.rows import NewRecord, associate, create_records
 from crm.object_types import COMPANIES, CONTACT_TO_DEAL, DEALS
 from crm.push.job import enqueue_push
-from tests.services import graphs
-from tests.services.listening import outcomes
+from tests.domains import graphs
+from tests.domains.webhook_listener import outcomes
 
 WRITES = 1000
 EXTRA = 20

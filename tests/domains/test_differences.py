@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
+from tests.domains.graphs import differences, records_in, write_graph
 from tests.sandbox.client import OBJECTS
-from tests.services.graphs import differences, records_in, write_graph
 
 
 @pytest.fixture

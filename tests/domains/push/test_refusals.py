@@ -4,8 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.extensions import transaction
-from tests.hubspot.relay import Answer, Call
-from tests.services.graphs import (
+from tests.domains.graphs import (
     differences,
     end_pause,
     pairs_in,
@@ -16,6 +15,7 @@ from tests.services.graphs import (
     write_contact,
     write_graph,
 )
+from tests.hubspot.relay import Answer, Call
 
 
 def without_traces(call):
