@@ -40,8 +40,9 @@ from crm.cli import register_commands
 from crm.config import PROJECT, Settings, load_settings
 from crm.console import init_console
 from crm.console.guards import identify as identify_person
+from crm.db import READS, db
 from crm.errors import ConfigError
-from crm.extensions import READS, api, db, jwt, migrate
+from crm.extensions import api, jwt, migrate
 from crm.hubspot.versions import sunset_warning
 from crm.logs import configure_logs, log_requests
 from crm.metrics import count_requests

@@ -10,6 +10,8 @@ from types import MappingProxyType
 
 CRM_UID = "crm_uid"
 """The property with ``hasUniqueValue`` by which rows without a natural key are upserted."""
+MERGED_IDS = "hs_merged_object_ids"
+"""HubSpot's property of the ids that were merged into a record."""
 
 
 @dataclass(frozen=True)

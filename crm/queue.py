@@ -27,7 +27,7 @@ from psycopg2.errors import LockNotAvailable
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 
 log = structlog.get_logger(__name__)
 

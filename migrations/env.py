@@ -3,7 +3,7 @@
 from alembic import context
 from flask import current_app
 
-from crm.extensions import db
+from crm.db import db
 
 
 def _is_ours(thing: object, name: str | None, kind: str, *_: object) -> bool:

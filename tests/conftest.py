@@ -31,7 +31,8 @@ from xdist.scheduler import LoadScopeScheduling
 from crm import create_app
 from crm.accounts import users
 from crm.config import Settings, load_settings
-from crm.extensions import db, limiter, transaction
+from crm.db import db, transaction
+from crm.extensions import limiter
 from crm.logs import configure_logs
 from crm.models import Portal
 from crm.object_types import CRM_UID

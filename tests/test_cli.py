@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 
 from crm.config import NEW_SECRET, PROJECT
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.models import Record
 from tests.conftest import PASSWORD
 from tests.sandbox.client import HubSpot

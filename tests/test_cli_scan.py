@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.accounts import users
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.scans import progress_stream
 from crm.scans import work as scans_work
 from crm.scans.commands import ScanConfig

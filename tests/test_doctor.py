@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from werkzeug.serving import make_server
 
-from crm.extensions import db
+from crm.db import db
 from crm.object_types import OBJECT_TYPES
 from crm.portals import portals
 from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 import crm.queue as queue_module
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.queue import (
     STALLED,
     enqueue,

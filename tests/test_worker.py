@@ -23,7 +23,7 @@ from crm import create_app
 from crm.accounts import users
 from crm.accounts.users import NewDeal
 from crm.config import Settings
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.queue import give_back_stalled_jobs
 from hubspot_sandbox import SandboxServer
 from tests.conftest import PASSWORD, wait_until

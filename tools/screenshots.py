@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page
 
 from crm.accounts import api_keys, users
 from crm.config import PROJECT
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.mirror.rows import NewRecord, create_records
 from crm.models import Record
 from crm.object_types import DEALS

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Row, func, insert, select, update
 
 from crm.accounts.users import get_organization_id
+from crm.db import db, transaction
 from crm.errors import NotFoundError
-from crm.extensions import db, transaction
 from crm.models import ApiKey, Organization
 
 _PREFIX = "crm_"

@@ -7,7 +7,7 @@ from flask import current_app
 
 from crm.accounts.api_keys import digest_of
 from crm.accounts.demo import TRIAL_HASHES
-from crm.extensions import read
+from crm.db import read
 from crm.portals.portals import DEFAULT_ORGANIZATION
 
 _NO_CONTACT = 0

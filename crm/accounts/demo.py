@@ -4,8 +4,8 @@ from sqlalchemy import func, select, update
 
 from crm.accounts.users import BY_OPEN_ACCESS, create_user, is_password_hashed_as
 from crm.config import DEMO_EMAIL, DEMO_PASSWORD
+from crm.db import db, transaction
 from crm.errors import UserExistsError
-from crm.extensions import db, transaction
 from crm.models import SignIn, User
 from crm.portals.portals import DEFAULT_ORGANIZATION
 

@@ -10,8 +10,8 @@ from sqlalchemy import delete, func, insert, select, update
 
 from crm.accounts.demo import is_demo
 from crm.accounts.users import find_token_user_id, is_password_hashed_as
+from crm.db import db, transaction
 from crm.errors import CredentialsError, TokenError
-from crm.extensions import db, transaction
 from crm.models import SignIn, User
 
 log = structlog.get_logger(__name__)

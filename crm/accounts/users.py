@@ -14,6 +14,7 @@ from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 
+from crm.db import db, transaction
 from crm.errors import (
     ConflictError,
     ForbiddenError,
@@ -21,7 +22,6 @@ from crm.errors import (
     NotFoundError,
     UserExistsError,
 )
-from crm.extensions import db, transaction
 from crm.mirror import rows
 from crm.mirror.reads import contact_tree
 from crm.mirror.rows import NewRecord, Properties

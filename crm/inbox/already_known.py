@@ -13,7 +13,7 @@ from enum import StrEnum
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.inbox.events import CREATION, DELETION, MERGE, PROPERTY_CHANGE, RESTORE, Notice, Ref
 from crm.models import PENDING, SYNCED
 from crm.object_types import ObjectType

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import structlog
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.inbox.receive import unpack
 from crm.object_types import CONTACTS
 

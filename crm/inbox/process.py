@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 from sqlalchemy import func, select, text
 
+from crm.db import transaction
 from crm.errors import ConfigError, CRMError
-from crm.extensions import transaction
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import (
     HubSpotConflictError,

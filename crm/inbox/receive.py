@@ -12,7 +12,7 @@ import orjson
 import structlog
 from sqlalchemy import text
 
-from crm.extensions import transaction, write_at_once
+from crm.db import transaction, write_at_once
 from crm.queue import enqueue_once
 
 log = structlog.get_logger(__name__)

@@ -11,8 +11,8 @@ from flask import current_app
 from sqlalchemy import false, func, or_, select, update
 
 from crm.config import Settings
+from crm.db import transaction
 from crm.errors import TokenError
-from crm.extensions import transaction
 from crm.hubspot import signature
 from crm.hubspot.probe import Answered, probe
 from crm.hubspot.signature import FindHeader

@@ -16,8 +16,14 @@ from crm.inbox.events import (
     PROPERTY_CHANGE,
     RESTORE,
 )
-from crm.mirror.match import MERGED_IDS
-from crm.object_types import ASSOCIATIONS, CONTACTS, LINE_ITEMS, OBJECT_TYPES, ObjectType
+from crm.object_types import (
+    ASSOCIATIONS,
+    CONTACTS,
+    LINE_ITEMS,
+    MERGED_IDS,
+    OBJECT_TYPES,
+    ObjectType,
+)
 from crm.portals.portals import get_default_portal_id
 from crm.portals.property_schemas import list_mirrored
 

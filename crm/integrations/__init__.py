@@ -13,6 +13,7 @@ from flask import current_app
 
 from crm.accounts.callers import Caller
 from crm.config import Settings
+from crm.cursors import cursor_of, position_of
 from crm.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from crm.integrations import consent, staying_connected
 from crm.integrations.connections import Connections, NotConnectedError, revoke
@@ -21,7 +22,6 @@ from crm.integrations.providers import PROVIDERS
 from crm.integrations.providers.hubspot import HubSpot, list_records
 from crm.integrations.providers.provider import ItemPage, Provider
 from crm.integrations.store import get_store
-from crm.mirror.reads.pages import cursor_of, position_of
 from crm.portals import portals
 from crm.portals.oauth_tokens import make_vault
 

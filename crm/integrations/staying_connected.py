@@ -10,15 +10,15 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from crm.config import Settings
+from crm.db import transaction
 from crm.errors import ConflictError
-from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotError
 from crm.integrations.providers.provider import Provider, Tokens
 from crm.models import Portal
 from crm.portals import portals
 from crm.portals.oauth_tokens import make_vault
 from crm.pull import runner
-from crm.push import job
+from crm.queue import enqueue_once
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +112,7 @@ def keep(portal_id: int, tokens: Tokens) -> None:
                     blocked={},
                 )
             )
-            job.enqueue_push(portal_id)
+            enqueue_once("push", portal_id)
     except IntegrityError as error:
         raise ConflictError(f"Another organization mirrors portal {hub_id} already") from error
     log.info("portal connected", portal_id=portal_id, hub_id=hub_id)

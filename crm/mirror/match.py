@@ -17,9 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from crm.hubspot.answers import HubSpotRecord
-from crm.object_types import CONTACTS, CRM_UID, ObjectType
-
-MERGED_IDS = "hs_merged_object_ids"
+from crm.object_types import CONTACTS, CRM_UID, MERGED_IDS, ObjectType
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import ColumnElement, Select, case, func, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
-from crm.extensions import in_one_transaction, transaction
+from crm.db import in_one_transaction, transaction
 from crm.hubspot import associations as hubspot_associations
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import BatchOutcome, HubSpotRecord

@@ -8,7 +8,7 @@ from sqlalchemy import exists, func, insert, or_, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import aliased
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.models import PENDING, Association, Portal, Record
 from crm.object_types import CONTACTS, AssociationType, ObjectType
 

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from crm.extensions import Base
+from crm.db import Base
 from crm.models.base import big_id, created_timestamp, timestamp
 
 IDENTIFIER = "[a-z][a-z0-9_]{0,54}"

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.extensions import Base
+from crm.db import Base
 from crm.models.base import timestamp
 
 _NEVER = text("'-infinity'")

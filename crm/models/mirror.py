@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TEXT, TSVECTOR
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.extensions import Base
+from crm.db import Base
 from crm.models.base import big_id, created_timestamp, timestamp
 
 PENDING, SYNCED, REJECTED = "pending", "synced", "rejected"

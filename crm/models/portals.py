@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, ForeignKey, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.extensions import Base
+from crm.db import Base
 from crm.models.base import big_id, created_timestamp, timestamp
 
 

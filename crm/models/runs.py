@@ -3,7 +3,7 @@
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.extensions import Base
+from crm.db import Base
 from crm.models.base import big_id, created_timestamp, timestamp
 
 BACKFILL, INCREMENTAL, RECONCILE = "backfill", "incremental", "reconcile"

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, UniqueCon
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from crm.extensions import Base
+from crm.db import Base
 from crm.models.base import big_id, created_timestamp, timestamp
 
 PENDING_SCAN, RUNNING_SCAN = "pending", "running"

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from crm.config import Settings
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import (
     HubSpotError,

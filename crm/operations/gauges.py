@@ -7,7 +7,7 @@ from functools import partial
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from crm.extensions import db
+from crm.db import db
 from crm.operations import health
 
 # A label's value, or several, and then the figure.

@@ -15,7 +15,7 @@ import structlog
 from flask import current_app
 from sqlalchemy import Engine, func, or_, text, update
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.hubspot.account import get_details
 from crm.hubspot.errors import HubSpotError, HubSpotRateLimitError
 from crm.hubspot.probe import probe

@@ -14,8 +14,8 @@ from flask import current_app
 from sqlalchemy import text
 
 from crm.config import Settings
+from crm.db import transaction
 from crm.errors import ConfigError
-from crm.extensions import transaction
 from crm.integrations import connections, consent
 from crm.integrations.store import get_store
 from crm.portals.oauth_tokens import LEASE, make_vault

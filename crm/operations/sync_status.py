@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from crm.extensions import db
+from crm.db import db
 
 _STANDING = text("""
     SELECT

@@ -15,7 +15,7 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError, HubSpotUnavailableError
 from crm.models import PipelineSet, PropertySet

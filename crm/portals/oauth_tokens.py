@@ -18,7 +18,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from sqlalchemy import Float, cast, func, or_, select, update
 
 from crm.config import NEW_SECRET, Settings
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.hubspot.errors import HubSpotAuthError, HubSpotRevokedError, HubSpotUnavailableError
 from crm.hubspot.oauth import Grant, OAuthApp
 from crm.models import Portal

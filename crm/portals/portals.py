@@ -13,8 +13,8 @@ from flask import current_app
 from sqlalchemy import case, column, func, select, table, update
 
 from crm.config import Settings
+from crm.db import db, transaction
 from crm.errors import ConfigError, CRMError
-from crm.extensions import db, transaction
 from crm.hubspot.account import get_details
 from crm.hubspot.client import HubSpotClient, Timeouts
 from crm.hubspot.errors import (

@@ -9,14 +9,13 @@ from typing import Any
 
 from sqlalchemy import select
 
+from crm.db import db
 from crm.errors import InvalidInputError
-from crm.extensions import db
 from crm.hubspot import properties as hubspot_properties
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.properties import Option, Property
-from crm.mirror.match import MERGED_IDS
 from crm.models import PropertySet
-from crm.object_types import CONTACTS, CRM_UID, OBJECT_TYPES, ObjectType
+from crm.object_types import CONTACTS, CRM_UID, MERGED_IDS, OBJECT_TYPES, ObjectType
 from crm.portals import pipelines
 from crm.portals.cached_sets import FetchedSets
 from crm.portals.pipelines import Pipelines

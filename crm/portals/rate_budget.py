@@ -15,7 +15,7 @@ from random import uniform
 import structlog
 from sqlalchemy import Engine, text
 
-from crm.extensions import db
+from crm.db import db
 from crm.hubspot.client import CallKind
 from crm.hubspot.errors import HubSpotRateLimitError
 from crm.portals.rate_bookings import (

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.models import CallWindow
 
 _DAY = text("""

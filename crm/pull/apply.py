@@ -16,7 +16,7 @@ from flask import current_app
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from crm.extensions import in_one_transaction, transaction
+from crm.db import in_one_transaction, transaction
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient

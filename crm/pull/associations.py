@@ -11,7 +11,7 @@ from functools import lru_cache
 import orjson
 from sqlalchemy import TextClause, func, select, text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.hubspot import associations as hubspot_associations
 from crm.hubspot.client import HubSpotClient
 from crm.object_types import ASSOCIATIONS, AssociationType, ObjectType

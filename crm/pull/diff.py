@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import orjson
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.hubspot.answers import HubSpotRecord
 from crm.object_types import ObjectType
 

@@ -21,8 +21,8 @@ from itertools import islice
 import structlog
 from sqlalchemy import func, select
 
+from crm.db import transaction
 from crm.errors import ConfigError, ConflictError
-from crm.extensions import transaction
 from crm.hubspot import search
 from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient

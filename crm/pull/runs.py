@@ -14,8 +14,8 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from crm.db import db, transaction
 from crm.errors import ConflictError, CRMError
-from crm.extensions import db, transaction
 from crm.models import BACKFILL, COMPLETED, FAILED, INCREMENTAL, RUNNING, SyncRun
 from crm.object_types import OBJECT_TYPES, ObjectType
 

@@ -9,8 +9,8 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from crm.db import in_one_transaction, transaction
 from crm.errors import ConfigError, CRMError, NotFoundError, UnavailableError
-from crm.extensions import in_one_transaction, transaction
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import BatchOutcome, HubSpotRecord
 from crm.hubspot.client import HubSpotClient

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from crm.db import transaction
 from crm.errors import ConfigError
-from crm.extensions import transaction
 from crm.hubspot import associations as hubspot_associations
 from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import HubSpotRecord

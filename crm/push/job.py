@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from crm.db import transaction
 from crm.errors import ConfigError
-from crm.extensions import transaction
 from crm.hubspot.answers import BatchOutcome, HubSpotRecord
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError

@@ -16,10 +16,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from crm.cursors import cursor_of, position_of
+from crm.db import db, transaction
 from crm.errors import ConflictError, InvalidInputError, NotFoundError
-from crm.extensions import db, transaction
 from crm.mirror.conflicts import Ruling
-from crm.mirror.reads.pages import Page, cursor_of, position_of
+from crm.mirror.reads.pages import Page
 from crm.mirror.reads.records import is_uuid, rejection_of
 from crm.mirror.row_updates import note_rulings
 from crm.mirror.rows import drafts_of

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from crm.db import in_one_transaction, transaction
 from crm.errors import (
     ConflictError,
     CRMError,
@@ -18,7 +19,6 @@ from crm.errors import (
     NotFoundError,
     PreconditionFailedError,
 )
-from crm.extensions import in_one_transaction, transaction
 from crm.hubspot.client import Timeouts
 from crm.hubspot.errors import HubSpotNotFoundError
 from crm.mirror import row_edits

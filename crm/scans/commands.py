@@ -12,6 +12,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from crm.db import transaction
 from crm.errors import (
     InvalidCancellationError,
     ScanInProgressError,
@@ -19,7 +20,6 @@ from crm.errors import (
     TooManyScansError,
     UnavailableError,
 )
-from crm.extensions import transaction
 from crm.models import Organization, Scan
 from crm.models.scans import CANCELLED_SCAN, UNFINISHED
 from crm.object_types import COMPANIES, CONTACTS, LINE_ITEMS, TICKETS

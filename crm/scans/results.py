@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import text
 
+from crm.cursors import cursor_of, position_of
+from crm.db import db, read
 from crm.errors import ScanNotFoundError, ScanNotReadyError
-from crm.extensions import db, read
-from crm.mirror.reads.pages import cursor_of, position_of
 from crm.models.scans import COMPLETED_SCAN
 from crm.scans.status import TIME, ScanState, find_scan
 

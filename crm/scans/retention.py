@@ -3,7 +3,7 @@
 from flask import current_app
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 
 _MOST_AT_ONCE = 20
 """Scans whose deals are deleted in one transaction."""

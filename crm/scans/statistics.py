@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from crm.extensions import db
+from crm.db import db
 from crm.scans.status import MINE, STATUSES, TIME, percentage
 
 PERIODS: Mapping[str, str] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}

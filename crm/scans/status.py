@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import text
 
-from crm.extensions import db, read
+from crm.db import db, read
 from crm.models.scans import CANCELLED_SCAN, COMPLETED_SCAN, FAILED_SCAN, RUNNING_SCAN, UNFINISHED
 
 STATUSES = (*UNFINISHED, COMPLETED_SCAN, FAILED_SCAN, CANCELLED_SCAN)

@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.models import Scan, ScanRange
 from crm.models.scans import COMPLETED_SCAN, FAILED_SCAN, RUNNING_SCAN, UNFINISHED
 from crm.queue import enqueue_once

@@ -18,8 +18,8 @@ from cryptography.fernet import InvalidToken
 from flask import current_app
 from sqlalchemy import func, select
 
+from crm.db import transaction
 from crm.errors import ConfigError, CRMError
-from crm.extensions import transaction
 from crm.hubspot import owners, search
 from crm.hubspot.account import get_details
 from crm.hubspot.answers import HubSpotRecord

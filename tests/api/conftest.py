@@ -18,7 +18,7 @@ from sqlalchemy import text
 from crm import create_app
 from crm.accounts import api_keys, users
 from crm.config import Settings
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.mirror.rows import NewRecord, associate, create_records
 from crm.models import Record
 from crm.object_types import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS

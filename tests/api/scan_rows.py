@@ -6,7 +6,7 @@ import orjson
 from sqlalchemy import text
 
 from crm.accounts.users import get_organization_id
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.scans.commands import ScanConfig
 
 _SCAN = """

@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from crm.accounts import api_keys, users
 from crm.api.guards import Guard, guarded
-from crm.extensions import db
+from crm.db import db
 from tests.conftest import Person
 
 from .conftest import contacts_in, emails_in, sign_in

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from sqlalchemy import text
 
-from crm.extensions import READS, db, transaction
+from crm.db import READS, db, transaction
 from crm.mirror.rows import NewRecord, create_records
 from crm.object_types import DEALS
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from tests.api.conftest import count_rows
 from tests.sandbox.client import HubSpot
 

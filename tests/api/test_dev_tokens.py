@@ -6,7 +6,7 @@ import jwt
 import pytest
 from sqlalchemy import func, select
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.models import SignIn
 from tests.conftest import PASSWORD, registration
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.operations import health
 from crm.version import VERSION
 from tests.conftest import free_port

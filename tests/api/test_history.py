@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text, update
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.models import Record
 from tests.domains.graphs import write_contact
 

@@ -7,7 +7,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from tests.api.conftest import answers, serving
 from tests.conftest import free_port, registration, wait_until
 

@@ -26,7 +26,7 @@ from crm import create_app, outages
 from crm.accounts import api_keys
 from crm.accounts import users as accounts_users
 from crm.api.guards import Guard, guard_of
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.hubspot.signature import sign_v3
 from tests.conftest import PASSWORD, _Client, registration, wait_until
 from tests.domains.webhook_listener import served

@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.portals import pipelines
 from crm.portals.portals import get_default_portal_id
 from tests.conftest import wait_until

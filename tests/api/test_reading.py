@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 from sqlalchemy import text
 
 from crm.accounts.users import create_organization
-from crm.extensions import READS, db, transaction
+from crm.db import READS, db, transaction
 from crm.models import Association, Record, RecordAlias
 from crm.object_types import ASSOCIATIONS, CONTACTS, OBJECT_TYPES
 

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select, text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.models import Association, Record, User
 from crm.object_types import ASSOCIATIONS
 from tests.conftest import Person

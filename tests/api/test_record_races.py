@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from tests.api.conftest import count_rows
 from tests.api.test_records import RECORDS, end_pause, rows
 from tests.conftest import wait_until

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.accounts import users
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.object_types import CONTACTS, OBJECT_TYPES
 from crm.portals import pipelines, property_schemas
 from crm.portals.portals import connect

@@ -6,7 +6,7 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.portals import pipelines
 from tests.conftest import registration, wait_until
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 from sqlalchemy import select, text, update
 
 from crm.accounts import users
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.mirror import rows as mirror_rows
 from crm.mirror.rows import NewRecord
 from crm.models import Association, Record, RecordChange

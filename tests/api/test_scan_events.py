@@ -7,8 +7,8 @@ import requests
 from sqlalchemy import text
 
 from crm.accounts import users
+from crm.db import transaction
 from crm.errors import ScanNotFoundError
-from crm.extensions import transaction
 from crm.scans import progress_stream
 from crm.streams import STREAMS
 from tests.domains.webhook_listener import served

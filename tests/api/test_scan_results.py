@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.accounts import users
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.scans import export as scans_export
 from crm.scans import results
 from crm.scans.commands import ScanConfig

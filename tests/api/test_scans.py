@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.accounts import users
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.scans import status as scans_status
 from crm.scans.commands import ScanConfig, cancel_scan
 from tests.sandbox.client import HubSpot

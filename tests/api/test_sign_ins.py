@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.accounts import users
-from crm.extensions import transaction
+from crm.db import transaction
 from tests.conftest import PASSWORD, Person
 
 from .conftest import sign_in

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.mirror.rows import write_contact
 from tests.conftest import registration
 

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from sqlalchemy import select, text
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.hubspot.signature import LONGEST_AGE_MS, sign_v1, sign_v3
 from crm.inbox.receive import unpack
 from crm.models import WebhookEvent

@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.mirror.reads import pipeline_boards
 from crm.models import Record
 from crm.object_types import DEALS

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from crm.accounts import users
 from crm.console.contacts import EDITABLE
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.portals import property_schemas
 from tests.conftest import PASSWORD
 from tests.console.conftest import on_a_phone

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from crm import streams
 from crm.accounts import users
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.scans import progress_stream
 from crm.scans.commands import ScanConfig
 from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN

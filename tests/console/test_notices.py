@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 from sqlalchemy import text
 
 from crm.console.guards import Guard
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.scans import progress_stream
 from tests.api.scan_rows import make_scan
 

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.portals import pipelines
 
 SET_UP = "UPDATE portals SET set_up_at = now(), hub_id = 1"

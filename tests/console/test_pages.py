@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import db
+from crm.db import db
 from crm.portals import pipelines, property_schemas
 from tests.api.conftest import counted_statements
 from tests.api.scan_rows import make_scan

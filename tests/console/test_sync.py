@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from sqlalchemy import text
 
 from crm.accounts import users
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.mirror import rows
 from crm.mirror.rows import NewRecord
 from crm.object_types import DEALS

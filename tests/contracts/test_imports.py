@@ -10,77 +10,89 @@ from tests.contracts.source import functions, imported_modules, imports, modules
 
 # A part of the project, and the parts of it that it may import. A part is a module, or a package
 # with all that is in it; it may always import itself.
+DOMAINS = {
+    "crm.portals": set(),
+    "crm.mirror": {"crm.portals"},
+    "crm.pull": {"crm.mirror", "crm.portals"},
+    "crm.push": {"crm.pull", "crm.mirror", "crm.portals"},
+    "crm.inbox": {"crm.pull", "crm.mirror", "crm.portals"},
+    "crm.scans": {"crm.mirror", "crm.portals"},
+    "crm.accounts": {"crm.push", "crm.mirror", "crm.portals"},
+    "crm.integrations": {"crm.accounts", "crm.pull", "crm.portals", "crm.integrations.providers"},
+    "crm.operations": {
+        *("crm.portals", "crm.mirror", "crm.pull", "crm.push", "crm.inbox", "crm.scans"),
+        *("crm.accounts", "crm.integrations"),
+    },
+}
+# What every domain may know: below them, and of no domain.
+GROUND = {
+    "crm.config",  # The type of the settings; reading them is the composition root's.
+    "crm.cursors",
+    "crm.db",
+    "crm.errors",
+    "crm.hubspot",
+    "crm.models",
+    "crm.object_types",
+    "crm.outages",
+    "crm.property_values",
+    "crm.queue",
+    "crm.version",
+}
 HOUSE = {
     "crm.errors": set(),
-    "crm.objects": set(),
+    "crm.object_types": set(),
     "crm.logs": set(),
     "crm.version": set(),
-    "crm.sandbox": set(),  # HubSpot knows nothing of us.
     "crm.config": {"crm.errors"},
     "crm.setup": {"crm.config", "crm.errors"},  # A program of its own, before all others.
-    "crm.metrics": {"crm.services"},  # What there is to tell beside its own counts.
+    "crm.metrics": {"crm.operations"},  # What there is to tell beside its own counts.
     "crm.extensions": set(),
+    "crm.db": set(),
     "crm.outages": set(),
     "crm.admission": {"crm.errors"},
-    "crm.streams": {"crm.extensions", "crm.outages"},
-    "crm.open_access": {"crm.config", "crm.services"},
-    "crm.hubspot": {"crm.errors", "crm.objects", "crm.version"},
-    "crm.providers": {"crm.errors", "crm.hubspot", "crm.objects"},
-    "crm.models": {"crm.errors", "crm.objects", "crm.extensions"},
-    "crm.queue": {"crm.extensions"},
-    "crm.services": {
-        "crm.config",  # The type of the settings; reading them is the composition root's.
-        "crm.errors",
-        "crm.extensions",
-        "crm.hubspot",
-        "crm.models",
-        "crm.objects",
-        "crm.outages",
-        "crm.providers",
-        "crm.queue",
-        "crm.version",
-    },
-    "crm.tasks": {"crm.services", "crm.queue", "crm.objects"},
+    "crm.cursors": {"crm.errors"},
+    "crm.streams": {"crm.db", "crm.extensions", "crm.outages"},
+    "crm.open_access": {"crm.accounts", "crm.config"},
+    "crm.hubspot": {"crm.errors", "crm.object_types", "crm.version"},
+    "crm.models": {"crm.db", "crm.errors", "crm.object_types"},
+    "crm.property_values": {"crm.hubspot"},
+    "crm.queue": {"crm.db"},
+    "crm.integrations.providers": {"crm.errors", "crm.hubspot", "crm.object_types"},
+    **{name: below | GROUND for name, below in DOMAINS.items()},
+    "crm.tasks": {*DOMAINS, "crm.object_types", "crm.queue"},
     "crm.api": {
-        *("crm.services", "crm.objects", "crm.errors", "crm.extensions", "crm.metrics"),
-        *("crm.admission", "crm.open_access", "crm.outages", "crm.streams"),
+        *DOMAINS,
+        *("crm.object_types", "crm.errors", "crm.db", "crm.property_values"),
+        *("crm.admission", "crm.extensions", "crm.metrics", "crm.open_access", "crm.outages"),
+        "crm.streams",
     },
     "crm.console": {
-        *("crm.services", "crm.objects", "crm.errors", "crm.extensions", "crm.streams"),
-        *("crm.open_access", "crm.outages"),
+        *DOMAINS,
+        *("crm.object_types", "crm.errors", "crm.db", "crm.property_values"),
+        *("crm.extensions", "crm.open_access", "crm.outages", "crm.streams"),
     },
     "crm.cli": {
-        "crm.services",
+        *DOMAINS,
         "crm.errors",  # An error becomes one line and an exit code here.
         "crm.queue",  # `flask worker` is the queue's worker.
     },
     "crm.gunicorn": {"crm.admission", "crm.config", "crm.metrics"},
-    # The composition root, which knows all others but the two that run in processes of their own.
+    # The composition root, which knows all others but those that run in processes of their own.
     "crm.factory": {
-        *("crm.api", "crm.cli", "crm.config", "crm.console", "crm.errors", "crm.extensions"),
-        *(
-            "crm.admission",
-            "crm.logs",
-            "crm.metrics",
-            "crm.hubspot",
-            "crm.models",
-            "crm.objects",
-            "crm.outages",
-            "crm.services",
-            "crm.tasks",
-            "crm.version",
-        ),
+        *DOMAINS,
+        *("crm.admission", "crm.api", "crm.cli", "crm.config", "crm.console", "crm.db"),
+        *("crm.errors", "crm.extensions", "crm.hubspot", "crm.logs", "crm.metrics", "crm.models"),
+        *("crm.object_types", "crm.outages", "crm.tasks", "crm.version"),
     },
-    # What the launcher does to a database: the service itself, without serving.
-    "crm.database": {"crm.config", "crm.errors", "crm.factory", "crm.services"},
     # Nothing as it is imported: every process comes through it.
-    "crm": {"crm.database", "crm.factory"},
-    # What the launcher starts; all but the database by its command.
-    "crm.parts": {"crm.config"},
-    "crm.embedded": {"crm.errors", "crm.parts"},
-    # The launcher: it knows the sandbox's token and app.
-    "run": {"crm", "crm.config", "crm.embedded", "crm.errors", "crm.parts", "crm.sandbox"},
-    "migrations.env": {"crm.extensions"},
+    "crm": {"crm.factory", "crm.launcher"},
+    # What `run.py` starts, by its command; and the database, with the service but without serving.
+    "crm.launcher": {"crm.accounts", "crm.config", "crm.errors", "crm.factory"},
+    # It knows the sandbox's token and app.
+    "run": {"crm", "crm.config", "crm.errors", "crm.launcher", "hubspot_sandbox"},
+    "hubspot_sandbox": set(),  # HubSpot knows nothing of us.
+    "crm.sandbox": {"hubspot_sandbox"},  # The door to it under its former name.
+    "migrations.env": {"crm.db"},
     # A migration is history: today's code may change under it.
     "migrations.versions": set(),
 }
@@ -88,22 +100,32 @@ HOUSE = {
 # What a part must know nothing of, by the beginning of the libraries' names.
 STRANGERS = {
     "crm.hubspot": ("flask", "werkzeug", "marshmallow", "sqlalchemy", "psycopg", "procrastinate"),
-    "crm.providers": ("flask", "werkzeug", "marshmallow", "sqlalchemy", "psycopg", "procrastinate"),
+    "crm.integrations.providers": (
+        "flask",
+        "werkzeug",
+        "marshmallow",
+        "sqlalchemy",
+        "psycopg",
+        "procrastinate",
+    ),
     "crm.models": ("flask", "werkzeug", "marshmallow", "requests", "procrastinate"),
-    "crm.services": (
-        *("flask_smorest", "flask_limiter", "werkzeug", "webargs", "click"),
-        *("requests", "procrastinate"),
+    **dict.fromkeys(
+        DOMAINS,
+        (
+            *("flask_smorest", "flask_limiter", "werkzeug", "webargs", "click"),
+            *("requests", "procrastinate"),
+        ),
     ),
     "crm.setup": ("flask", "werkzeug", "sqlalchemy", "procrastinate"),
     "crm.tasks": ("flask", "requests", "sqlalchemy", "psycopg", "procrastinate"),
     "crm.api": ("requests", "sqlalchemy", "psycopg", "procrastinate", "alembic"),
     "crm.console": ("requests", "sqlalchemy", "psycopg", "procrastinate", "alembic"),
     "crm.cli": ("requests", "psycopg", "procrastinate"),
-    "crm.sandbox": ("requests", "sqlalchemy", "psycopg", "marshmallow", "procrastinate"),
+    "hubspot_sandbox": ("requests", "sqlalchemy", "psycopg", "marshmallow", "procrastinate"),
 }
 
-# Of Flask, a service may know the app it belongs to, never the request that it serves.
-FLASK_IN_SERVICES = {"current_app"}
+# Of Flask, a domain may know the app it belongs to, never the request that it serves.
+FLASK_IN_DOMAINS = {"current_app"}
 
 
 def part_of(module):
@@ -114,7 +136,7 @@ def part_of(module):
 
 
 def ours(module):
-    return module.partition(".")[0] in {"crm", "run", "migrations"}
+    return module.partition(".")[0] in {"crm", "hubspot_sandbox", "run", "migrations"}
 
 
 def test_every_module_belongs_to_a_part_of_the_house():
@@ -162,8 +184,8 @@ def test_a_part_knows_nothing_of_its_strangers(part):
     } == set()
 
 
-@pytest.mark.parametrize("part", ["crm.errors", "crm.objects"])
-def test_errors_and_objects_stand_on_the_standard_library_alone(part):
+@pytest.mark.parametrize("part", ["crm.errors", "crm.object_types"])
+def test_errors_and_object_types_stand_on_the_standard_library_alone(part):
     assert {
         imported
         for imported in imported_modules(modules()[part])
@@ -171,13 +193,13 @@ def test_errors_and_objects_stand_on_the_standard_library_alone(part):
     } == set()
 
 
-def test_services_take_nothing_from_the_request():
+def test_domains_take_nothing_from_the_request():
     assert {
         (name, imported)
         for name, tree in modules().items()
-        if part_of(name) == "crm.services"
+        if part_of(name) in DOMAINS
         for module, imported in imports(tree)
-        if module == "flask" and imported not in FLASK_IN_SERVICES
+        if module == "flask" and imported not in FLASK_IN_DOMAINS
     } == set()
 
 

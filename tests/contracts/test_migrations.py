@@ -12,7 +12,7 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import text
 
 from crm import create_app
-from crm.extensions import db
+from crm.db import db
 from tests.contracts.source import ROOT, modules
 
 FILES = sorted((ROOT / "migrations" / "versions").glob("*.py"))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.hubspot.pipelines import list_pipelines
 from crm.mirror import rows
 from crm.mirror.reads.contact_tree import FILTERS

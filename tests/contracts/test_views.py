@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.models import Record
 from crm.object_types import ASSOCIATIONS, CRM_UID, OBJECT_TYPES
 from tests.contracts.source import ROOT

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select, text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.mirror import rows as mirror_rows
 from crm.mirror.rows import NewRecord
 from crm.models import SYNCED, Record

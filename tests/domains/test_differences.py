@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from tests.domains.graphs import differences, records_in, write_graph
 from tests.sandbox.client import OBJECTS
 

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import text
 from werkzeug.serving import make_server
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.inbox import process
 from crm.inbox.receive import unpack
 from hubspot_sandbox import DEFAULT_PORTAL_ID, SandboxServer

@@ -9,10 +9,10 @@ import pytest
 import requests
 
 from crm.accounts import api_keys
+from crm.cursors import cursor_of
 from crm.integrations import connections
 from crm.integrations.providers import airtable
 from crm.integrations.store import get_store
-from crm.mirror.reads.pages import cursor_of
 from hubspot_sandbox.airtable import Base
 from hubspot_sandbox.notion import make_thing
 from tests.integrations.conftest import query_of

@@ -7,8 +7,8 @@ from cryptography.fernet import Fernet, MultiFernet
 from sqlalchemy import LargeBinary, text
 
 from crm.accounts import users
+from crm.db import Base, db, transaction
 from crm.errors import ConfigError
-from crm.extensions import Base, db, transaction
 from crm.integrations.store import RedisStore, get_store
 from crm.operations import key_rotation
 from crm.operations.key_rotation import rotate

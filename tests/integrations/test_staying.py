@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, text
 
 from crm.accounts import users
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.hubspot.account import get_details
 from crm.integrations.connections import Connections
 from crm.integrations.providers.hubspot import HubSpot as HubSpotProvider

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from crm.accounts import sessions, users
-from crm.extensions import db
+from crm.db import db
 from tools.bench.figures import Figure, median_ratio
 from tools.bench.load import get_request, rate
 from tools.stage import Stage

@@ -13,7 +13,7 @@ import psutil
 from sqlalchemy import text
 
 from crm.config import load_settings
-from crm.extensions import db
+from crm.db import db
 from crm.object_types import COMPANIES, CONTACTS, ObjectType
 from crm.portals import portals
 from crm.portals.property_schemas import list_mirrored

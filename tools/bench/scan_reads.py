@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import text
 
 from crm.accounts import api_keys
-from crm.extensions import db
+from crm.db import db
 from tests.api.scan_rows import make_scan
 from tools.bench.figures import Figure, median_ratio
 from tools.bench.load import get_request, rate

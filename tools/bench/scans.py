@@ -18,7 +18,7 @@ from hubspot import HubSpot
 from sqlalchemy import text
 
 from crm.config import load_settings
-from crm.extensions import db
+from crm.db import db
 from crm.scans.commands import ScanConfig, start_scan
 from hubspot_sandbox import DEFAULT_TOKEN
 from tools.bench.figures import Figure

@@ -7,7 +7,7 @@ from statistics import median
 import orjson
 from sqlalchemy import text
 
-from crm.extensions import db
+from crm.db import db
 from crm.hubspot.signature import SIGNATURE_V3, TIMESTAMP, sign_v3
 from crm.portals.portals import get_default_portal_id
 from crm.push.job import push

@@ -14,7 +14,7 @@ import requests
 from flask import Flask
 from sqlalchemy.exc import DBAPIError
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.mirror import rows
 from crm.portals.portals import get_default_portal_id
 from crm.push.job import enqueue_push

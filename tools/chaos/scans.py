@@ -13,7 +13,7 @@ from typing import IO, Any
 from sqlalchemy import text
 
 from crm.config import load_settings
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.queue import give_back_stalled_jobs
 from crm.scans.commands import ScanConfig, start_scan
 from hubspot_sandbox import DEFAULT_TOKEN

@@ -6,7 +6,7 @@ from collections import Counter
 from flask import Flask
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from hubspot_sandbox import SandboxServer
 from tests.domains.graphs import differences, states
 from tests.sandbox.client import HubSpot

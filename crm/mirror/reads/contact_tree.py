@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 from sqlalchemy import TextClause, text
 
-from crm.extensions import db
+from crm.db import db
 from crm.mirror.reads.pages import (
     CREATED,
     MODIFIED,

@@ -2,8 +2,9 @@
 
 from sqlalchemy import text
 
-from crm.extensions import db
-from crm.mirror.reads.pages import Page, cursor_of, position_of
+from crm.cursors import cursor_of, position_of
+from crm.db import db
+from crm.mirror.reads.pages import Page
 from crm.mirror.reads.records import find_row_id
 from crm.object_types import ObjectType
 

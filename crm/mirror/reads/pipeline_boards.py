@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import text
 
-from crm.extensions import db
+from crm.db import db
 from crm.mirror.etags import etag_of
 from crm.mirror.reads.records import HANGING_ON_CONTACT
 from crm.object_types import DEALS, TICKETS, ObjectType

@@ -8,8 +8,8 @@ from functools import lru_cache
 import orjson
 from sqlalchemy import text
 
+from crm.db import db, read
 from crm.errors import NotFoundError
-from crm.extensions import db, read
 from crm.mirror.etags import etag_of
 from crm.mirror.reads.pages import (
     CREATED,

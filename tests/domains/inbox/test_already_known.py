@@ -2,7 +2,7 @@
 
 import threading
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.inbox import process
 from crm.mirror import rows
 from crm.mirror.rows import NewRecord, associate, create_records

@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.inbox.privacy import purge_contacts
 from crm.inbox.receive import store_events
 from crm.object_types import CONTACTS

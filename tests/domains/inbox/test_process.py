@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.inbox import process
 from crm.inbox.receive import TASK, store_events, unpack
 from crm.mirror import rows

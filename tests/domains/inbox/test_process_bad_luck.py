@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.inbox import process
 from crm.inbox.receive import TASK, store_events
 from crm.mirror import rows as mirror_rows

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.accounts import api_keys
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.object_types import OBJECT_TYPES
 from crm.operations.sync_status import find_standing
 from crm.pull import runner

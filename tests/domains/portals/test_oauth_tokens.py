@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from sqlalchemy import select, text
 
-from crm.extensions import db
+from crm.db import db
 from crm.hubspot.account import get_details
 from crm.hubspot.errors import HubSpotAuthError, HubSpotRevokedError, HubSpotUnavailableError
 from crm.models import Portal

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.hubspot.errors import HubSpotUnavailableError
 from crm.portals import portals
 from crm.portals.rate_budget import BACKFILL, SCAN

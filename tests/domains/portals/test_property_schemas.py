@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
+from crm.db import transaction
 from crm.errors import InvalidInputError
-from crm.extensions import transaction
 from crm.object_types import COMPANIES, CONTACTS, DEALS, TICKETS
 from crm.portals.property_schemas import check_properties, list_mirrored, refresh_stale_schemas
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.portals.rate_bookings import MARGIN, book
 from crm.portals.rate_budget import BACKFILL, PERSON, SYNC
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.hubspot.errors import HubSpotRateLimitError
 from crm.portals import portals
 from crm.portals.rate_budget import PERSON, budget_for

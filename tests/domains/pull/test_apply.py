@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.hubspot import records as hubspot_records
 from crm.mirror import rows
 from crm.object_types import CONTACTS, DEALS

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.object_types import CONTACTS, DEALS, TICKETS
 from crm.portals import portals
 from crm.pull.associations import refresh_associations, take_in_associations

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.hubspot.errors import HubSpotError
 from crm.mirror.rows import list_portals_with_unsent
 from crm.pull import runner

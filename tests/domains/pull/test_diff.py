@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.object_types import DEALS
 from crm.pull.diff import find_unlisted
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
+from crm.db import transaction
 from crm.errors import CRMError
-from crm.extensions import transaction
 from crm.hubspot.errors import HubSpotAuthError
 from crm.object_types import CONTACTS
 from crm.portals import portals

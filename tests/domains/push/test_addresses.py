@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.accounts import api_keys
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.object_types import COMPANIES, CONTACTS
 from crm.portals.portals import connect
 from crm.pull import runner

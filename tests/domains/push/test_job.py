@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import db, transaction
+from crm.db import db, transaction
 from crm.push import job as push_service
 from tests.domains.graphs import (
     differences,

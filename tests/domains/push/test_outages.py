@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.hubspot.errors import HubSpotRateLimitError, HubSpotUnavailableError
 from crm.portals import portals
 from crm.push.job import push

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.mirror.rows import list_portals_with_unsent
 from tests.domains.graphs import differences, end_pause, states, write_contact, write_graph
 

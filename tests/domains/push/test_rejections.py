@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 from sqlalchemy import select, text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.mirror.rows import drafts_of
 from crm.models import Record
 from crm.object_types import DEALS

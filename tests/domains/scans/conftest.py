@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.scans.commands import ScanConfig, start_scan
 from hubspot_sandbox import DEFAULT_PORTAL_ID, DEFAULT_TOKEN, SandboxServer
 from tests.sandbox.client import HubSpot

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
+from crm.db import transaction
 from crm.errors import InvalidCancellationError
-from crm.extensions import transaction
 from crm.scans import storage, work
 from crm.scans.commands import cancel_scan
 from hubspot_sandbox import DEFAULT_PORTAL_ID

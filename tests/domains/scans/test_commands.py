@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from crm.accounts import users
+from crm.db import db, transaction
 from crm.errors import (
     InvalidCancellationError,
     ScanInProgressError,
@@ -13,7 +14,6 @@ from crm.errors import (
     TooManyScansError,
     UnavailableError,
 )
-from crm.extensions import db, transaction
 from crm.scans.commands import MOST_AT_ONCE, ScanConfig, cancel_scan, start_scan
 
 TOKEN = "pat-na1-very-secret"

@@ -7,7 +7,7 @@ import time
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.queue import give_back_stalled_jobs
 from tests.conftest import wait_until
 from tests.deals import TYPES, Deals

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.scans import retention
 from crm.scans.commands import ScanConfig, start_scan
 from tests.domains.scans.conftest import results

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from crm.extensions import transaction
+from crm.db import transaction
 from crm.scans import work
 from hubspot_sandbox import DEFAULT_PORTAL_ID
 from hubspot_sandbox.access import Access
