@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from random import uniform
 from typing import Any
 
 import structlog
 from sqlalchemy import func, select, text
 
+from crm import jobs
 from crm.db import transaction
 from crm.errors import ConfigError, CRMError
 from crm.hubspot.client import HubSpotClient
@@ -42,15 +42,12 @@ log = structlog.get_logger(__name__)
 
 BATCH = 2000
 """Events that are looked at together."""
-LONGEST_RUN = 5.0
-"""Seconds after which a job leaves the rest to the next one, so that a worker can stop soon."""
 PAUSES = (1, 2, 4, 8, 16)
 """Seconds after which HubSpot is asked again for what it told of and does not show yet."""
 PATIENCE_FOR_OURS = 2
 """Of these pauses, those to wait for the answer to a write of our own."""
 NEWS_IS_YOUNG = timedelta(minutes=5)
 """Later HubSpot shows all that it will ever show of what happened."""
-LONGEST_PAUSE = 60.0
 KEPT = timedelta(days=30)
 """How long an event can be looked at and replayed after it was processed."""
 
@@ -70,17 +67,16 @@ def process(portal_id: int, failures: int = 0) -> None:
     """
     wait_for_enqueuers(TASK, portal_id)
     unpack()
-    until = time.monotonic() + LONGEST_RUN
+    until = jobs.deadline()
     try:
         while events := _list_due(portal_id):
             _process(portal_id, events)
             failures = 0
             if time.monotonic() > until:
-                with transaction():
-                    enqueue_once(TASK, portal_id)
+                jobs.hand_over(TASK, portal_id)
                 return
     except (HubSpotError, ConfigError) as error:
-        _come_back_later(portal_id, failures + 1, error)
+        _retry_later(portal_id, failures + 1, error)
 
 
 def sweep() -> None:
@@ -89,9 +85,7 @@ def sweep() -> None:
     with transaction() as session:
         session.execute(_IGNORE_STRANGERS)
         waiting = session.scalars(_PORTALS_WITH_DUE).all()
-    for portal_id in waiting:
-        with transaction():
-            enqueue_once(TASK, portal_id)
+    jobs.sweep_up(TASK, waiting)
 
 
 def forget_processed() -> None:
@@ -286,10 +280,8 @@ def _by_type(refs: Iterable[Ref]) -> Iterator[tuple[ObjectType, list[str]]]:
             yield object_type, sorted(by_type[name])
 
 
-def _come_back_later(portal_id: int, failures: int, error: CRMError) -> None:
-    asked_for = getattr(error, "retry_after", None) or 0
-    pause = min(2 ** min(failures, 10) / 2, LONGEST_PAUSE) * uniform(0.5, 1)  # noqa: S311 - jitter
-    until = datetime.now(UTC) + timedelta(seconds=max(pause, asked_for))
+def _retry_later(portal_id: int, failures: int, error: CRMError) -> None:
+    until = datetime.now(UTC) + jobs.back_off(failures, getattr(error, "retry_after", None))
     log.warning("webhook events wait", reason=error.message, until=until.isoformat())
     with transaction():
         enqueue_once(TASK, portal_id, at=until, failures=failures)

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from random import uniform
+from datetime import datetime
 from types import MappingProxyType
 
 import structlog
@@ -25,6 +24,7 @@ from crm.hubspot.errors import (
     HubSpotUnavailableError,
 )
 from crm.hubspot.properties import ensure_unique_property
+from crm.jobs import back_off
 from crm.models import Organization, Portal
 from crm.object_types import CRM_UID, OBJECT_TYPES
 from crm.portals.oauth_tokens import OAuthTokens
@@ -36,7 +36,6 @@ log = structlog.get_logger(__name__)
 DEFAULT_ORGANIZATION = "Default"
 """Made by the migrations; people who register belong to it, and the settings' token is its own."""
 
-LONGEST_PAUSE = timedelta(seconds=60)
 
 CONNECTED_BY_A_PERSON = Portal.refresh_token.is_not(None) & Portal.seed_digest.is_(None)
 """Of a portal's row: its tokens did not begin with a setting."""
@@ -319,7 +318,6 @@ def note_push_failure(
 ) -> datetime:
     """Count a failure of the portal; returns when to try again.
 
-    The pauses double from one second to ``LONGEST_PAUSE``, with jitter, for as long as it takes.
     To be called within a transaction.
 
     Args:
@@ -327,7 +325,6 @@ def note_push_failure(
         error: what failed.
         blocked: what alone is to pause; nothing for the portal as a whole.
     """
-    asked_for = getattr(error, "retry_after", None) or 0
     failures = db.session.scalar(
         update(Portal)
         .where(Portal.id == portal_id)
@@ -336,12 +333,11 @@ def note_push_failure(
         )
         .returning(Portal.push_failures)
     )
-    longest = LONGEST_PAUSE.total_seconds()
-    pause = min(2 ** min(failures or 0, 10) / 2, longest) * uniform(0.5, 1)  # noqa: S311 - jitter
+    pause = back_off(failures or 0, getattr(error, "retry_after", None))
     retry_at: datetime = db.session.execute(
         update(Portal)
         .where(Portal.id == portal_id)
-        .values(push_retry_at=func.now() + timedelta(seconds=max(pause, asked_for)))
+        .values(push_retry_at=func.now() + pause)
         .returning(Portal.push_retry_at)
     ).scalar_one()  # type: ignore[assignment] # it was just set
     log.warning("push paused", reason=error.message, failures=failures, until=retry_at.isoformat())

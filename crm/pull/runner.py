@@ -21,6 +21,7 @@ from itertools import islice
 import structlog
 from sqlalchemy import func, select
 
+from crm import jobs
 from crm.db import transaction
 from crm.errors import ConfigError, ConflictError
 from crm.hubspot import search
@@ -36,7 +37,6 @@ from crm.portals.rate_budget import BACKFILL as BACKFILL_LANE
 from crm.portals.rate_budget import SYNC
 from crm.pull import apply, associations, diff, runs
 from crm.pull.prefetch import Batch, read_ahead
-from crm.queue import enqueue_once
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +44,6 @@ TASK = "sync"
 KINDS = (BACKFILL, INCREMENTAL, RECONCILE)
 TYPES = tuple(OBJECT_TYPES)
 
-LONGEST_RUN = 5.0
-"""Seconds after which a job leaves the rest to the next one, so that a worker can stop soon."""
 _SEARCHED = 1_000
 """Records of a search that are looked at together: as many as one read of associations takes."""
 _TAKE_OVER = 15.0
@@ -114,7 +112,7 @@ def work(key: str) -> None:
     """Go on with a portal's runs of a kind for some seconds; ``key`` is kind:portal id."""
     kind, _, portal_id = key.partition(":")
     try:
-        for _ in go_on(int(portal_id), kind, until=time.monotonic() + LONGEST_RUN):
+        for _ in go_on(int(portal_id), kind, until=jobs.deadline()):
             pass
     except (runs.AtWorkError, HubSpotError, ConfigError) as error:
         # The next sweep comes back to it.
@@ -343,8 +341,7 @@ def _listed(run: SyncRun, batch: Batch, changed: int) -> _Step:
 
 def _enqueue_unfinished(portal_id: int, kind: str) -> None:
     if runs.list_unfinished(portal_id, kind):
-        with transaction():
-            enqueue_once(TASK, f"{kind}:{portal_id}")
+        jobs.hand_over(TASK, f"{kind}:{portal_id}")
 
 
 def _report(run: SyncRun) -> None:

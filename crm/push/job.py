@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+from crm import jobs
 from crm.db import transaction
 from crm.errors import ConfigError
 from crm.hubspot.answers import BatchOutcome, HubSpotRecord
@@ -45,9 +46,6 @@ from crm.queue import enqueue_once, wait_for_enqueuers
 
 TASK = "push"
 
-LONGEST_RUN = 5.0
-"""Seconds after which a push leaves the rest to the next one, so that a worker can stop soon."""
-
 
 def enqueue_push(portal_id: int) -> None:
     """Have a portal's changes sent; call it last in the transaction that makes them."""
@@ -58,8 +56,7 @@ def begin() -> None:
     """Look at every connected portal anew: is the token its own, is what push needs still there."""
     for portal_id in portals.list_connected_portal_ids():
         portals.forget_set_up(portal_id)
-        with transaction():
-            enqueue_push(portal_id)
+        jobs.hand_over(TASK, portal_id)
 
 
 def sweep() -> None:
@@ -69,9 +66,7 @@ def sweep() -> None:
     """
     connected = set(portals.list_connected_portal_ids())
     waiting = {*list_portals_with_unsent(), *portals.list_to_unblock()}
-    for portal_id in connected & waiting:
-        with transaction():
-            enqueue_push(portal_id)
+    jobs.sweep_up(TASK, connected & waiting)
 
 
 def push(portal_id: int) -> None:
@@ -104,7 +99,7 @@ def _push_all(client: HubSpotClient, portal_id: int, blocked: dict[str, str]) ->
     The clock is looked at only once something was sent: however long the way there takes, each
     job gets on. What is blocked is left out, and what HubSpot does not let us write is added to it.
     """
-    until = time.monotonic() + LONGEST_RUN
+    until = jobs.deadline()
     types = OBJECT_TYPES.values()
     steps = (
         # First what goes: it may hold an e-mail that something else is to have.

@@ -7,13 +7,13 @@ taken for dead, writes nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from random import uniform
 from typing import Any
 
 import orjson
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.orm import Session
 
+from crm import jobs
 from crm.db import transaction
 from crm.models import Scan, ScanRange
 from crm.models.scans import COMPLETED_SCAN, FAILED_SCAN, RUNNING_SCAN, UNFINISHED
@@ -21,7 +21,6 @@ from crm.queue import enqueue_once
 from crm.scans.commands import TASK, ScanConfig
 from crm.scans.ranges import Bounds
 
-_LONGEST_PAUSE = 60.0
 _COLUMNS = {
     "deal_id": "bigint",
     "deal_name": "text",
@@ -232,7 +231,7 @@ def fail(hold: Hold, code: str, message: str) -> None:
         _end(session, hold, status=FAILED_SCAN, error_code=code, error_message=message)
 
 
-def come_back(
+def retry_later(
     hold: Hold, code: str, message: str, *, pause: float = 0, longest: timedelta
 ) -> datetime | None:
     """Have a scan gone on with after a pause, which doubles, unless nothing has helped for long.
@@ -268,16 +267,9 @@ def come_back(
         if is_over:
             _end(session, hold, status=FAILED_SCAN)
             return None
-        seconds = min(2 ** min(failures, 10) / 2, _LONGEST_PAUSE) * uniform(0.5, 1)  # noqa: S311
-        at = session.scalar(select(now + timedelta(seconds=max(seconds, pause))))
+        at = session.scalar(select(now + jobs.back_off(failures, pause)))
         enqueue_once(TASK, hold.id, at=at)
         return at
-
-
-def hand_over(hold: Hold) -> None:
-    """Have another job go on."""
-    with transaction():
-        enqueue_once(TASK, hold.id)
 
 
 _NO_FAILURE: Mapping[str, Any] = {

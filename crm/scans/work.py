@@ -18,6 +18,7 @@ from cryptography.fernet import InvalidToken
 from flask import current_app
 from sqlalchemy import func, select
 
+from crm import jobs
 from crm.db import transaction
 from crm.errors import ConfigError, CRMError
 from crm.hubspot import owners, search
@@ -38,7 +39,7 @@ from crm.models.scans import UNFINISHED
 from crm.object_types import DEALS
 from crm.portals import portals
 from crm.portals.oauth_tokens import make_vault
-from crm.queue import enqueue_once, is_leaving, is_needed
+from crm.queue import is_leaving, is_needed
 from crm.scans import storage
 from crm.scans.commands import TASK, ScanConfig
 from crm.scans.deal_rows import find_id, make_labels, make_row
@@ -82,9 +83,7 @@ def sweep() -> None:
                 Scan.status.in_(UNFINISHED), Scan.updated_at < func.clock_timestamp() - _LOST
             )
         ).all()
-    for row_id in forgotten:
-        with transaction():
-            enqueue_once(TASK, row_id)
+    jobs.sweep_up(TASK, forgotten)
 
 
 def _work(hold: Hold) -> None:
@@ -94,13 +93,13 @@ def _work(hold: Hold) -> None:
     except CursorError:
         log.warning("scan goes on with one reader", scan=hold.id)
         storage.forget_ranges(hold)
-        storage.hand_over(hold)
+        jobs.hand_over(TASK, hold.id)
     except CRMError as error:
         _note(hold, error)
     except NotOursError:
         raise
     except Exception:
-        storage.come_back(
+        storage.retry_later(
             hold, "INTERNAL_ERROR", "Internal server error; see the log", longest=LONGEST_OUTAGE
         )
         raise
@@ -109,7 +108,7 @@ def _work(hold: Hold) -> None:
             storage.complete(hold)
             log.info("scan completed", scan=hold.id)
         else:
-            storage.hand_over(hold)
+            jobs.hand_over(TASK, hold.id)
 
 
 def _prepare(hold: Hold) -> Hold:
@@ -227,7 +226,7 @@ def _note(hold: Hold, error: CRMError) -> None:
         storage.fail(hold, error.error_code, message)
         return
     is_limit = isinstance(error, HubSpotRateLimitError)
-    storage.come_back(
+    storage.retry_later(
         hold,
         "RATE_LIMIT_EXCEEDED" if is_limit else error.error_code,
         message,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from crm import jobs
 from crm.db import transaction
 from crm.inbox import process
 from crm.inbox.receive import TASK, store_events
@@ -550,7 +551,7 @@ def test_many_deliveries_at_once_while_the_job_runs_are_all_acted_on(
 
 def test_a_long_inbox_is_gone_through_by_several_jobs(contact, hubspot, portal_id, monkeypatch):
     monkeypatch.setattr(process, "BATCH", 3)
-    monkeypatch.setattr(process, "LONGEST_RUN", 0)
+    monkeypatch.setattr(jobs, "LONGEST_RUN", 0)
     ids = [hubspot.create("contacts", email=f"p{n}@example.com")["id"] for n in range(10)]
     store_events([event("contact.creation", each) for each in ids])
     process.process(portal_id)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
+from crm import jobs
 from crm.db import transaction
 from crm.errors import CRMError
 from crm.hubspot.errors import HubSpotAuthError
@@ -479,7 +480,7 @@ def test_a_type_that_we_may_not_see_does_not_hold_up_those_after_it(
 
 
 def test_a_job_without_time_leaves_the_rest_to_the_next(set_up, run_jobs, create, monkeypatch):
-    monkeypatch.setattr(runner, "LONGEST_RUN", 0.0)
+    monkeypatch.setattr(jobs, "LONGEST_RUN", 0.0)
     ids = create(250)
 
     runner.sweep()
