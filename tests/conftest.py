@@ -61,9 +61,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without ``--all``: one representative of everything, in less than five minutes."""
     if not config.getoption("--all"):
-        leave_out(config, items, [each for each in items if each.get_closest_marker("long")])
+        leave_out(config, items, list(_find_those_for_all(items)))
     # Those that start services first, so that no worker is left alone with them in the end.
     items.sort(key=lambda item: _service_of(item.nodeid) is None)
+
+
+def _find_those_for_all(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    represented = set()
+    for each in items:
+        name = each.nodeid.partition("[")[0]
+        if each.get_closest_marker("long"):
+            yield each
+        elif each.get_closest_marker("one_of_many"):
+            if name in represented:
+                yield each
+            represented.add(name)
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item], some: Sequence[pytest.Item]) -> None:
@@ -73,11 +85,11 @@ def leave_out(config: pytest.Config, items: list[pytest.Item], some: Sequence[py
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, since many a test waits for a process or for HubSpot's window.
+    """Twice as many as there are cores: many a test waits for a process or for HubSpot's window.
 
     Counted logically: a two-thread virtual machine has one physical core.
     """
-    return (psutil.cpu_count(logical=True) or 1) + 1
+    return 2 * (psutil.cpu_count(logical=True) or 1)
 
 
 def _service_of(nodeid: str) -> str | None:

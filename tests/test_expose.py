@@ -56,6 +56,7 @@ def test_a_service_that_refuses_every_door_is_shut(answering, tmp_path):
     assert stat.S_IMODE((tmp_path / ".env.local").stat().st_mode) == 0o600
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("status", [200, 302, 429, 500])
 @pytest.mark.parametrize("path", REFUSALS)
 def test_a_single_door_that_is_not_refused_keeps_the_machine_hidden(answering, path, status):

@@ -229,6 +229,7 @@ def service(checkout):
     return checkout.service()
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("step", ["making the database", "migrating it"])
 def test_a_start_that_is_killed_halfway_can_be_repeated(checkout, step):
     process, output = checkout.begin()
@@ -422,6 +423,7 @@ def console(service):
         yield page
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("provider", ["HubSpot", "Airtable", "Notion"])
 def test_every_integration_is_connected_looked_at_and_disconnected_by_clicking(console, provider):
     card = console.get_by_role("region", name=provider)
@@ -545,6 +547,7 @@ def test_a_closed_terminal_stops_everything(checkout, service):
     assert alive(parts) == []
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize(("name", "word"), [("worker", "worker"), ("web", "gunicorn")])
 def test_a_part_that_dies_stops_everything_with_the_reason(checkout, service, name, word):
     parts = service.parts(checkout.data)
@@ -558,6 +561,7 @@ def test_a_part_that_dies_stops_everything_with_the_reason(checkout, service, na
     assert checkout.taken_ports() == []
 
 
+@pytest.mark.long
 def test_an_embedded_postgres_that_dies_stops_everything_too(checkout, service):
     *_, postmaster = service.parts(checkout.data)
     postmaster.kill()

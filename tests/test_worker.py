@@ -186,6 +186,7 @@ def test_a_worker_killed_at_random_loses_nothing_and_doubles_nothing(
     in_hubspot_once(hubspot, set(emails))
 
 
+@pytest.mark.long
 def test_a_job_whose_worker_died_is_done_by_another(app, workers, slow_sandbox):
     worker = workers.start()
     wait_until(lambda: count("SELECT count(*) FROM procrastinate_workers") == 1)
@@ -197,6 +198,7 @@ def test_a_job_whose_worker_died_is_done_by_another(app, workers, slow_sandbox):
     wait_until(is_all_synced, LONGEST)
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("asked_by", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_that_is_asked_to_stop_finishes_what_it_began(
     app, slow_sandbox, tmp_path, asked_by
@@ -305,6 +307,7 @@ def test_a_worker_shows_that_it_is_alive_unless_it_hangs(app, tmp_path):
     assert (begins, goes_on, hangs, recovers) == (True, True, False, True)
 
 
+@pytest.mark.long
 def test_a_worker_without_its_database_shows_no_life(own_postgres, make_settings, tmp_path):
     file = tmp_path / "heartbeat"
     settings = make_settings(DATABASE_URL=own_postgres.get_uri(database="crm"))
@@ -323,6 +326,7 @@ def test_a_worker_without_its_database_shows_no_life(own_postgres, make_settings
     assert (begins, is_silent, recovers) == (True, True, True)
 
 
+@pytest.mark.long
 def test_a_restart_of_postgres_loses_nothing_accepted(
     own_postgres, make_settings, slow_sandbox, hubspot, tmp_path
 ):

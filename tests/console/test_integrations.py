@@ -79,6 +79,7 @@ def connect(page, provider):
     return consent
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize(
     ("visitor", "provider"),
     [(DESKTOP, "hubspot"), (DESKTOP, "airtable"), (DESKTOP, "notion"), (PHONE, "hubspot")],
@@ -218,6 +219,7 @@ def test_the_page_that_leads_to_the_provider_has_a_way_on_of_its_own(integration
     replace(integrations, page=between).check_accessibility()
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("provider", NAMES)
 @at_a_desk
 def test_who_refuses_is_told_that_nothing_is_connected(integrations, provider):

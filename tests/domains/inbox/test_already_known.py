@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from crm.db import db, transaction
 from crm.inbox import process
 from crm.mirror import rows
@@ -30,6 +32,7 @@ def sent(sandbox):
     return writes, sandbox.requests()["total"]
 
 
+@pytest.mark.long
 def test_a_thousand_writes_from_here_cause_no_second_one_and_hardly_a_request(
     ear, app, portal_id, sandbox, send
 ):

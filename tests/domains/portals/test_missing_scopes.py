@@ -89,6 +89,7 @@ def not_synced():
     return {each for each in states() if "synced" not in each}
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize(("name", "missing"), UNWRITABLE.values(), ids=UNWRITABLE)
 def test_what_cannot_be_written_waits_while_all_else_goes_and_follows_by_itself(
     grant, post, send, hubspot, name, missing
@@ -113,6 +114,7 @@ def test_what_cannot_be_written_waits_while_all_else_goes_and_follows_by_itself(
     assert {each: len(records_in(hubspot, each)) for each in NEW} == dict.fromkeys(NEW, 1)
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize(("name", "missing"), UNWRITABLE.values(), ids=UNWRITABLE)
 def test_the_push_sends_all_that_it_may(grant, post, send, sandbox, name, missing):
     grant()
@@ -127,6 +129,7 @@ def test_the_push_sends_all_that_it_may(grant, post, send, sandbox, name, missin
     assert not_synced() == {f"{name} pending"}
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("name", OBJECT_TYPES)
 def test_what_may_not_be_read_is_not_overwritten_unseen_and_all_else_goes(
     grant, post, send, sandbox, name
@@ -296,6 +299,7 @@ def test_webhooks_are_listened_to(grant, send, ear, hubspot, missing):
     assert people_here() == {"Eve"}
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("name", ["companies", "deals", "tickets", "line_items"])
 def test_reading_goes_on_for_all_types_but_one(grant, send, hubspot, run_jobs, name):
     """Also for those that are associated with its records."""

@@ -253,6 +253,7 @@ def test_changes_that_the_index_shows_a_minute_later_are_found(
     assert (before, rows()[one]["firstname"]) == (None, "Augusta")
 
 
+@pytest.mark.long
 def test_ten_thousand_and_one_records_of_one_moment_are_all_found(
     follow, step, begin, create, sandbox
 ):

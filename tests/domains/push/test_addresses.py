@@ -151,6 +151,7 @@ def test_a_registration_with_an_address_that_is_being_given_up_stays_a_person_of
     assert story.differences() == []
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("read", READINGS)
 @pytest.mark.parametrize("status", [423, 503])
 def test_reading_the_record_meanwhile_does_not_make_one_of_two(story, portal_id, read, status):

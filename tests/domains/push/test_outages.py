@@ -149,6 +149,7 @@ def test_a_refused_token_pauses_and_rejects_nothing(send, change_settings, hubsp
     assert differences(hubspot) == []
 
 
+@pytest.mark.one_of_many
 @pytest.mark.parametrize("status", [401, 403, 418, 302])
 @pytest.mark.parametrize("where", ["/account-info/", "/properties/", "contacts/batch", "/associa"])
 def test_a_portal_that_says_no_pauses_and_rejects_nothing(

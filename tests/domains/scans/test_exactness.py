@@ -64,6 +64,7 @@ def test_deals_that_are_changed_while_a_scan_runs(begin, run_jobs, deals, slow_s
     assert deals.changes > 50
 
 
+@pytest.mark.long
 def test_a_worker_that_is_killed_a_dozen_times(begin, deals, slow_sandbox, workers):
     deals.load(3_000)
     dice = random.Random(20261121)
