@@ -43,7 +43,7 @@ db = SQLAlchemy(model_class=Base)
 def transaction() -> Iterator[Session]:
     """One database transaction: committed at the end of the block, undone if the block raises.
 
-    The only place that commits. Services open it once, helpers below them flush at most, and no
+    The only place that commits. Domains open it once, what they call flush at most, and no
     call to HubSpot is ever made inside it.
     """
     try:

@@ -1,7 +1,7 @@
 """The job queue: Procrastinate, in the same Postgres as everything else.
 
 A job is enqueued in the caller's own transaction: it exists exactly when the change that it
-follows is committed. Services name tasks by their string, so nothing here or there points upward
+follows is committed. Domains name tasks by their string, so nothing here or there points upward
 at ``crm.tasks``.
 """
 

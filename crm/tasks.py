@@ -1,4 +1,4 @@
-"""Every background task and its schedule; each calls a service and nothing more.
+"""Every background task and its schedule; each calls a domain and nothing more.
 
 The schedules are cron lines with seconds in the sixth field.
 """

@@ -1,1 +1,1 @@
-"""The REST API: views that load by schema, call one service, and dump."""
+"""The REST API: views that load by schema, call one domain, and dump."""

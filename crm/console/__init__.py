@@ -1,4 +1,4 @@
-"""The web console: server-rendered pages over the services, for people at a browser.
+"""The web console: server-rendered pages over the domains, for people at a browser.
 
 ``init_console`` puts it together. A page is a view here, a template beside it, and one line in
 ``_NAVIGATION`` if it is to be found; what pages have in common are the macros of ``ui.html``.

@@ -37,7 +37,7 @@ _SEARCHED = (
 _SEARCH = (
     "to_tsvector('simple'::regconfig, translate("
     + " || ' ' || ".join(f"coalesce(properties ->> '{each}', '')" for each in _SEARCHED)
-    # Punctuation splits words here as it does in a query (services.listing): an e-mail address
+    # Punctuation splits words here as in a query (crm.mirror.reads.pages): an e-mail address
     # or a phone number is found by each of its parts, and a phone number also as one.
     + ", '@.,-_+()/:;&<>', '              ')"
     " || ' ' || regexp_replace(coalesce(properties ->> 'phone', ''), '[^0-9]', '', 'g'))"

@@ -42,7 +42,7 @@ class Scan(Base):
     """Ours, ``job_…``; another one when the scan is started again."""
     status: Mapped[str] = mapped_column(server_default=PENDING_SCAN)
     config: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    """The fields of ``services.scans.starting.ScanConfig``; never the token."""
+    """The fields of ``crm.scans.commands.ScanConfig``; never the token."""
     token: Mapped[bytes | None]
     """Encrypted; erased in the moment in which the scan ends, however it does."""
     hub_id: Mapped[int | None] = mapped_column(BigInteger)

@@ -102,7 +102,7 @@ def take_in(
         client: of the portal; asked only when both sides have changed a property.
         portal_id: whose mirror.
         object_type: of the records.
-        records: with the properties of ``schemas.list_mirrored``.
+        records: with the properties of ``property_schemas.list_mirrored``.
     """
     if not records:
         return Taken()

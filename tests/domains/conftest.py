@@ -1,4 +1,4 @@
-"""Services against a real Postgres and the sandbox; ``relay`` stands between when it must."""
+"""The domains against a real Postgres and the sandbox; ``relay`` stands between when it must."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
