@@ -226,10 +226,10 @@ def _backfill(
     )
     pages = list_pages(client, selection, start=run.cursor)
     for batch in read_ahead(pages, run.cursor, until):
-        taken = apply.take_in(client, run.portal_id, object_type, batch.records)
-        changed = taken.changed
-        if taken.unsettled:
-            changed += apply.refresh(client, run.portal_id, object_type, taken.unsettled).changed
+        applied = apply.apply_records(client, run.portal_id, object_type, batch.records)
+        changed = applied.changed
+        if applied.undecided:
+            changed += apply.refresh(client, run.portal_id, object_type, applied.undecided).changed
         changed += _associate(client, run.portal_id, object_type, batch)
         yield _listed(run, batch, changed)
 
@@ -326,7 +326,7 @@ def _associate(client: HubSpotClient, portal_id: int, object_type: ObjectType, b
         targets = {each.id: each.associations.get(other_type.name, ()) for each in batch.records}
         with _unseen_left_out(other_type):
             associations.refresh_unknown(client, portal_id, other_type, targets)
-        changed += associations.take_in_associations(
+        changed += associations.apply_associations(
             portal_id, object_type, other_type, targets, batch.asked_at
         )
     return changed

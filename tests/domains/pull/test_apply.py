@@ -105,7 +105,7 @@ def test_an_older_state_does_not_overwrite_a_newer_one(portal_id, hubspot, conta
     hubspot.update("contacts", hs_id, firstname="Augusta")
     refresh(hs_id)
 
-    apply.take_in(client, portal_id, CONTACTS, list(older.found.values()))
+    apply.apply_records(client, portal_id, CONTACTS, list(older.found.values()))
 
     assert graphs.row(contact_id).properties["firstname"] == "Augusta"
 

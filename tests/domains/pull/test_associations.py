@@ -8,7 +8,7 @@ from sqlalchemy import text
 from crm.db import transaction
 from crm.object_types import CONTACTS, DEALS, TICKETS
 from crm.portals import portals
-from crm.pull.associations import refresh_associations, take_in_associations
+from crm.pull.associations import apply_associations, refresh_associations
 from tests.domains import graphs
 from tests.sandbox.client import OBJECTS
 
@@ -95,8 +95,8 @@ def test_a_pair_that_waits_here_stays(refresh, graph, portal_id, hubspot):
 def test_a_reading_from_before_a_pair_was_sent_does_not_part_it(graph, portal_id):
     nothing = {graph["contacts"]: []}
 
-    assert take_in_associations(portal_id, CONTACTS, DEALS, nothing, ANCIENT) == 0
+    assert apply_associations(portal_id, CONTACTS, DEALS, nothing, ANCIENT) == 0
     assert len(pairs()) == 2
 
     now = datetime.now(UTC) + timedelta(seconds=5)
-    assert take_in_associations(portal_id, CONTACTS, DEALS, nothing, now) == 1
+    assert apply_associations(portal_id, CONTACTS, DEALS, nothing, now) == 1
