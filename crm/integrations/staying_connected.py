@@ -116,7 +116,7 @@ def keep(portal_id: int, tokens: Tokens) -> None:
     except IntegrityError as error:
         raise ConflictError(f"Another organization mirrors portal {hub_id} already") from error
     log.info("portal connected", portal_id=portal_id, hub_id=hub_id)
-    runner.begin_anew(portal_id)
+    runner.begin_for_new_portal(portal_id)
 
 
 def let_go(portal_id: int, provider: Provider) -> bool:

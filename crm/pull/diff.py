@@ -1,4 +1,4 @@
-"""Comparing: where the mirror is not as a list or a search of HubSpot's says."""
+"""Find where the mirror is not as a list or a search of HubSpot's says."""
 
 from collections.abc import Collection, Sequence
 

@@ -41,7 +41,7 @@ def follow(portal_id, set_up):
 @pytest.fixture
 def step(portal_id, set_up):
     """Do as much of a run as a job does that has no time: one page of each."""
-    return lambda kind: list(runner.go_on(portal_id, kind, until=0))
+    return lambda kind: list(runner.continue_runs(portal_id, kind, until=0))
 
 
 @pytest.fixture
@@ -505,6 +505,6 @@ def test_the_nightly_reconciliation_mends_what_was_backfilled(set_up, run_jobs, 
 
 def test_of_two_who_work_on_the_same_the_second_gives_way(portal_id, follow):
     with runs.at_work(portal_id, "backfill"), pytest.raises(runs.AtWorkError):
-        list(runner.go_on(portal_id, "backfill"))
+        list(runner.continue_runs(portal_id, "backfill"))
 
-    assert list(runner.go_on(portal_id, "backfill")) == []
+    assert list(runner.continue_runs(portal_id, "backfill")) == []
