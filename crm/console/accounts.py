@@ -9,7 +9,7 @@ from flask_wtf import FlaskForm
 from werkzeug.exceptions import HTTPException
 
 from crm import open_access
-from crm.accounts import sessions, users
+from crm.accounts import registration, sessions
 from crm.console.forms import email_address, line, password
 from crm.console.guards import Guard, begin_session, end_session, find_person, guarded
 from crm.errors import CredentialsError, ForbiddenError, UserExistsError
@@ -85,7 +85,9 @@ def sign_up() -> ResponseReturnValue:
             name: form[name].data for name in ("firstname", "lastname", "phone") if form[name].data
         }
         try:
-            users.register(email=form.email.data, password=form.password.data, contact=person)
+            registration.register(
+                email=form.email.data, password=form.password.data, contact=person
+            )
         except UserExistsError:
             form.email.errors = ["There is an account with this e-mail already. Sign in instead."]
             status = 409
