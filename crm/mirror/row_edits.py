@@ -226,7 +226,7 @@ def archive(session: Session, row: Before) -> Edit:
     return Edit(row.id, row.uuid, row, [], revision, {})
 
 
-# A row that others have written since keeps what they wrote: each value is known by its draft.
+# A row that others have written since keeps what they wrote: a value is known by when it was set.
 _UNDO = text("""
     UPDATE records SET
         properties = (records.properties - undone.names) || undone.properties,

@@ -1,4 +1,4 @@
-"""The mirror's rows: every change made on this side is written here, ready to be sent."""
+"""Write changes made on this side into the mirror, ready to be sent."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

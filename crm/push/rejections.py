@@ -1,4 +1,4 @@
-"""Refused changes: what HubSpot said no to waits here to be corrected and sent again, or dropped.
+"""List what HubSpot refused, which waits here to be corrected and sent again, or dropped.
 
 A refused change is a row or a pair of rows in the state ``rejected``. It is called by the row's
 uuid, or by ``association-`` and the pair's number.

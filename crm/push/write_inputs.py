@@ -1,4 +1,4 @@
-"""Entries: what callers want of records, and with whom these are to be associated."""
+"""Hold what callers want of records, and with whom these are to be associated."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from crm.accounts import api_keys
 from crm.db import transaction
 from crm.object_types import OBJECT_TYPES
-from crm.operations.sync_status import find_standing
+from crm.operations.sync_status import find_sync_status
 from crm.pull import runner
 from crm.push import job
 from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
@@ -349,6 +349,6 @@ def test_the_status_says_what_is_blocked_and_why(app, grant, send, portal_id):
     assert "crm.schemas.line_items.read" in told
     doctor = Context().run(app.test_cli_runner().invoke, args=["hubspot", "doctor"]).output
     assert "FAIL  sending line_items: blocked: This app hasn't been granted" in doctor
-    standing = find_standing(portal_id)
+    standing = find_sync_status(portal_id)
     assert standing.pause is None
     assert standing.blocked.keys() == {"line_items"}
