@@ -338,7 +338,7 @@ def set_up(app: Flask, portal_id: int, sandbox: SandboxServer) -> None:
             for name, definitions in there.properties.items()
             if CRM_UID in definitions
         }
-    with there.lock, there.journal.transaction():
+    with there.lock, there.undo_log.transaction():
         for name, definition in _Kept.crm_uids.items():
             there.put_property(OBJECT_TYPES[name], definition)
     with transaction() as session:
