@@ -49,7 +49,7 @@ CREATE_DATABASE = (
     " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
 )
 PASSWORD = "a good password"
-LONG_FILES = ("test_outages.py", "test_run.py", "test_worker.py")
+LONG_FILES = ("test_outages.py", "test_job_outages.py", "test_run.py", "test_worker.py")
 CLIENTS = "tests/clients/"
 """Its files share one service."""
 

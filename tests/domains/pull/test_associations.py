@@ -1,4 +1,4 @@
-"""Associating: who hangs together with whom in HubSpot is so in the mirror."""
+"""Records that HubSpot associates are associated in the mirror."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -52,7 +52,7 @@ def join(hubspot, from_type, from_id, to_type, to_id):
     assert hubspot.put(path).status_code == 200
 
 
-def test_what_is_already_known_is_no_news(refresh, graph):
+def test_a_pair_that_is_already_known_is_no_news(refresh, graph):
     assert refresh(CONTACTS, DEALS, graph["contacts"]) == 0
     assert refresh(DEALS, CONTACTS, graph["deals"]) == 0
 

@@ -178,7 +178,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(app, follow, create, sa
     assert len(sandbox.list_requests(LIST.format("contacts"))) <= left / 100 + 2
 
 
-def test_what_happens_to_records_while_a_backfill_runs_is_mended_afterwards(
+def test_a_search_mends_what_happened_to_records_while_a_backfill_ran(
     step, begin, follow, create, hubspot
 ):
     ids = create(450)
@@ -351,7 +351,7 @@ def test_a_reconciliation_of_what_is_equal_costs_a_request_a_page(follow, create
     assert sandbox.requests()["total"] == 10 + len(TYPES) - 1
 
 
-def test_what_waits_for_a_record_that_is_nowhere_any_more_is_overruled(
+def test_a_change_that_waits_for_a_record_that_is_nowhere_any_more_is_overruled(
     follow, create, hubspot, portal_id
 ):
     ids = create(2)
@@ -395,7 +395,7 @@ def test_a_revoked_token_stops_a_backfill_which_says_why_and_goes_on_with_a_good
     assert (done.state, done.processed, done.error) == ("completed", 300, None)
 
 
-def test_limits_and_outages_in_between_lose_nothing(follow, create, hubspot, sandbox):
+def test_limits_and_outages_during_a_run_lose_nothing(follow, create, hubspot, sandbox):
     ids = create(500)
     with transaction() as session:
         session.execute(text("UPDATE call_windows SET period = '1 second'"))
@@ -503,7 +503,7 @@ def test_the_nightly_reconciliation_mends_what_was_backfilled(set_up, run_jobs, 
     assert latest("reconcile").differences == 1
 
 
-def test_of_two_who_work_on_the_same_the_second_gives_way(portal_id, follow):
+def test_the_second_process_at_work_on_the_same_runs_gives_way(portal_id, follow):
     with runs.at_work(portal_id, "backfill"), pytest.raises(runs.AtWorkError):
         list(runner.continue_runs(portal_id, "backfill"))
 

@@ -79,7 +79,7 @@ def deal():
         return found
 
 
-def test_after_a_drop_the_mirror_is_as_hubspot_has_it(app, portal_id, sandbox, hubspot, step, send):
+def test_the_mirror_is_as_hubspot_has_it_after_a_drop(app, portal_id, sandbox, hubspot, step, send):
     @settings(
         max_examples=8,
         deadline=None,
