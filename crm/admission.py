@@ -1,6 +1,6 @@
 """Admission: how many requests a process works on at once, and how many wait for their turn.
 
-Whoever asks for the service's health is let in at once, whatever all others do.
+Who asks for the service's health is let in at once, whatever all others do.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ from flask_smorest import Api
 
 
 def _limit_key() -> str:
-    """Whoever proved an identity has a budget of their own; others share their address's."""
+    """Those who proved an identity have a budget of their own; others share their address's."""
     return g.get("limit_key") or get_remote_address()
 
 

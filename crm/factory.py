@@ -194,7 +194,7 @@ def _flask_config(settings: Settings) -> dict[str, Any]:
                 # Nothing to undo after a read.
                 "pool_reset_on_return": None,
                 "connect_args": {
-                    # Else Postgres would plan a prepared statement anew for each set of values.
+                    # Else Postgres would plan a prepared statement again for each set of values.
                     "options": "-c plan_cache_mode=force_generic_plan",
                 },
             }

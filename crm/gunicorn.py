@@ -34,8 +34,8 @@ raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_metrics_folder}"]
 
 def pre_fork(server: Any, worker: Any) -> None:
     """Give a process the lowest number that no other has."""
-    taken = {each.number for each in server.WORKERS.values()}
-    worker.number = min(set(range(len(taken) + 1)) - taken)
+    used = {each.number for each in server.WORKERS.values()}
+    worker.number = min(set(range(len(used) + 1)) - used)
 
 
 def post_fork(_server: Any, worker: Any) -> None:

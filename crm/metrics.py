@@ -73,12 +73,12 @@ def write(gauges: Iterable[Gauge]) -> bytes:
     if _shared:
         counted = CollectorRegistry()
         MultiProcessCollector(counted, path=_shared[0])  # type: ignore[no-untyped-call]
-    told = CollectorRegistry()
-    told.register(_Told(gauges))
-    return generate_latest(counted) + generate_latest(told)
+    registry = CollectorRegistry()
+    registry.register(_GaugeCollector(gauges))
+    return generate_latest(counted) + generate_latest(registry)
 
 
-class _Told(Collector):
+class _GaugeCollector(Collector):
     def __init__(self, gauges: Iterable[Gauge]) -> None:
         self._gauges = gauges
 

@@ -163,7 +163,7 @@ def run_worker(
         heartbeat: a file that is touched with each sign of life that the database has taken.
     """
     asyncio.run(
-        _work_until_told(
+        _work_until_stopped(
             partial(_WorkerConnector, database_url, heartbeat),
             concurrency=concurrency,
             delete_jobs="successful",
@@ -201,30 +201,30 @@ class _WorkerConnector(procrastinate.PsycopgConnector):
             self._heartbeat.touch()
 
 
-async def _work_until_told(connect: Callable[[], _WorkerConnector], **options: Any) -> None:
+async def _work_until_stopped(connect: Callable[[], _WorkerConnector], **options: Any) -> None:
     """Run Procrastinate's worker, and a new one whenever the database was lost."""
-    told = asyncio.Event()
+    stopped = asyncio.Event()
     _leaving.clear()
 
-    def tell() -> None:
-        told.set()
+    def stop() -> None:
+        stopped.set()
         _leaving.set()
 
     for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, tell)
-    while not told.is_set():
+        asyncio.get_running_loop().add_signal_handler(each, stop)
+    while not stopped.is_set():
         connector = connect()
         working = asyncio.create_task(_work(connector, options))
-        await _first(working, told.wait(), connector.lost.wait())
+        await _first(working, stopped.wait(), connector.lost.wait())
         working.cancel()
         try:
             with suppress(asyncio.CancelledError):
                 await working
         except (ConnectorException, psycopg.Error, OSError) as error:
             log.warning("worker lost its database", reason=str(error.__cause__ or error).strip())
-        if not told.is_set():
+        if not stopped.is_set():
             log.info("worker starts anew", pause=_RESTART_PAUSE)
-            await _first(told.wait(), asyncio.sleep(_RESTART_PAUSE))
+            await _first(stopped.wait(), asyncio.sleep(_RESTART_PAUSE))
 
 
 async def _work(connector: _WorkerConnector, options: Any) -> None:

@@ -22,7 +22,7 @@ from hubspot_sandbox.notion import DEFAULT_NOTION_APP
 from hubspot_sandbox.server import SandboxServer
 from hubspot_sandbox.state import StateError, StateFile
 from hubspot_sandbox.store import DEFAULT_PORTAL_ID, Sandbox, Settings
-from hubspot_sandbox.third_party_oauth import OutsideApp
+from hubspot_sandbox.third_party_oauth import ThirdPartyApp
 
 _MAX_PORT = 65_535
 
@@ -144,12 +144,12 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="times and mischief of deliveries, such as duplicates=0.1; may be repeated",
+        help="times and disorder of deliveries, such as duplicates=0.1; may be repeated",
     )
     return parser
 
 
-def _with_redirects(app: OutsideApp, redirect_uris: Sequence[str] | None) -> OutsideApp:
+def _with_redirects(app: ThirdPartyApp, redirect_uris: Sequence[str] | None) -> ThirdPartyApp:
     return replace(app, redirect_uris=tuple(redirect_uris or app.redirect_uris))
 
 

@@ -143,7 +143,7 @@ def replace_pipelines(
     if not given:
         raise missing_fields("results")
     for portal in sandbox.portals.values():
-        with portal.lock, portal.journal.transaction():
+        with portal.lock, portal.undo_log.transaction():
             portal.put_pipelines(object_type, given)
     return {"results": [each.render() for each in given]}
 
@@ -153,7 +153,7 @@ def replace_write_rules(
 ) -> dict[str, Any]:
     """Give every portal other rules for a type's writes, as `read_write_rules` has them."""
     for portal in sandbox.portals.values():
-        with portal.lock, portal.journal.transaction():
+        with portal.lock, portal.undo_log.transaction():
             rules = read_write_rules(portal, object_type, body)
             portal.setup.put_write_rules(object_type, rules)
     return body

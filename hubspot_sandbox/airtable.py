@@ -15,9 +15,9 @@ from flask import Blueprint, Response, request
 
 from hubspot_sandbox.clock import Clock
 from hubspot_sandbox.limits import LimitSettings, Window
-from hubspot_sandbox.third_party_oauth import Allowed, OutsideApp, TokenBook, bearer
+from hubspot_sandbox.third_party_oauth import Allowed, ThirdPartyApp, TokenBook, bearer
 
-DEFAULT_AIRTABLE_APP: Final = OutsideApp(
+DEFAULT_AIRTABLE_APP: Final = ThirdPartyApp(
     client_id="airtable-app-of-the-sandbox",
     client_secret="not-really-secret-at-the-local-airtable",  # noqa: S106 - opens this sandbox only
     redirect_uris=("http://localhost:4012/integrations/airtable/oauth2callback",),
@@ -63,7 +63,7 @@ class Airtable:
     ``page_size`` is how many bases a page has; Airtable's are of a thousand.
     """
 
-    def __init__(self, clock: Clock, limits: LimitSettings, app: OutsideApp) -> None:
+    def __init__(self, clock: Clock, limits: LimitSettings, app: ThirdPartyApp) -> None:
         """Begin with a few bases."""
         self.app = app
         self.book = TokenBook(clock, access_seconds=60 * _MINUTE, refresh_seconds=60 * _DAY)
@@ -109,8 +109,8 @@ class Airtable:
     def whoami(self) -> dict[str, Any]:
         """Who let the app in; the address only where that was allowed."""
         scopes = self.admit().scopes
-        told = dict(_USER) if EMAIL_SCOPE in scopes else {"id": _USER["id"]}
-        return {**told, "scopes": sorted(scopes)}
+        shown = dict(_USER) if EMAIL_SCOPE in scopes else {"id": _USER["id"]}
+        return {**shown, "scopes": sorted(scopes)}
 
     def list_bases(self) -> dict[str, Any]:
         """A page of the bases that the person chose."""
@@ -119,15 +119,15 @@ class Airtable:
         if start > len(bases):
             raise _bad_offset()
         page = bases[start : start + self.page_size]
-        told: dict[str, Any] = {
+        shown: dict[str, Any] = {
             "bases": [
                 {"id": each.id, "name": each.name, "permissionLevel": each.permission}
                 for each in page
             ]
         }
         if start + self.page_size < len(bases):
-            told["offset"] = _offset(start + self.page_size)
-        return told
+            shown["offset"] = _offset(start + self.page_size)
+        return shown
 
     def list_tables(self, base_id: str) -> dict[str, Any]:
         """The schema of a base."""

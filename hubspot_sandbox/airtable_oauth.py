@@ -120,11 +120,11 @@ def _asked_scopes() -> list[str]:
     return request.args.get("scope", "").split()
 
 
-def _send_back(redirect_uri: str, **told: str) -> Response:
+def _send_back(redirect_uri: str, **parameters: str) -> Response:
     """Airtable repeats what it was asked with."""
     names = ("state", "code_challenge", "code_challenge_method")
     repeated = {name: request.args[name] for name in names if name in request.args}
-    return send_back(redirect_uri, **told, **repeated)
+    return send_back(redirect_uri, **parameters, **repeated)
 
 
 def _create_token(airtable: Airtable) -> dict[str, Any]:
@@ -138,12 +138,12 @@ def _create_token(airtable: Airtable) -> dict[str, Any]:
     grant_type = form.get("grant_type")
     if grant_type == "authorization_code":
         code = _checked(airtable.book.take_code(form.get("code", "")))
-        return _told(airtable, airtable.book.issue(code.allowed, form["code"]))
+        return _token_answer(airtable, airtable.book.issue(code.allowed, form["code"]))
     if grant_type == "refresh_token":
         issued = airtable.book.refresh(form.get("refresh_token", ""))
         if issued is None:
             raise TokenRefusal("invalid_grant", "Invalid refresh token")
-        return _told(airtable, issued)
+        return _token_answer(airtable, issued)
     raise TokenRefusal("unsupported_grant_type", "grant_type is missing or unknown")
 
 
@@ -162,7 +162,7 @@ def _checked(code: Code | None) -> Code:
     return code
 
 
-def _told(airtable: Airtable, issued: Issued) -> dict[str, Any]:
+def _token_answer(airtable: Airtable, issued: Issued) -> dict[str, Any]:
     return {
         "access_token": issued.access_token,
         "refresh_token": issued.refresh_token,

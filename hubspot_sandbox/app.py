@@ -37,7 +37,7 @@ from hubspot_sandbox.airtable import airtable_blueprint
 from hubspot_sandbox.airtable_oauth import airtable_oauth_blueprint
 from hubspot_sandbox.calls import Answer, Call, Route
 from hubspot_sandbox.errors import CONTENT_TYPE, HubSpotError, resource_not_found, unauthenticated
-from hubspot_sandbox.events import Actor, app_as_actor, person_as_actor
+from hubspot_sandbox.events import Actor, app_as_actor, user_as_actor
 from hubspot_sandbox.journal_routes import journal_blueprint
 from hubspot_sandbox.limits import find_kind
 from hubspot_sandbox.notion import notion_blueprint
@@ -49,7 +49,7 @@ from hubspot_sandbox.request_log import CORRELATION_HEADER, EXCHANGE, Exchange
 from hubspot_sandbox.schema import ObjectType
 from hubspot_sandbox.scopes import RULES, check_scopes, find_action
 from hubspot_sandbox.store import Sandbox
-from hubspot_sandbox.user_actions import make_persons_call
+from hubspot_sandbox.user_actions import make_user_call
 from hubspot_sandbox.webhook_routes import webhooks_blueprint
 
 MAX_BODY_BYTES: Final = 20 * 1024 * 1024
@@ -181,8 +181,8 @@ def _admin_blueprint(sandbox: Sandbox) -> Blueprint:
 
     def serving(route: Route) -> Callable[..., Response]:
         def serve(portal_id: int, **path: str) -> Response:
-            call, user_id = make_persons_call(sandbox, portal_id)
-            return _respond(_run(route, call, _read_path(path), person_as_actor(user_id)))
+            call, user_id = make_user_call(sandbox, portal_id)
+            return _respond(_run(route, call, _read_path(path), user_as_actor(user_id)))
 
         return serve
 
@@ -198,7 +198,7 @@ def _admin_blueprint(sandbox: Sandbox) -> Blueprint:
 
 def _run(route: Route, call: Call, arguments: dict[str, Any], actor: Actor) -> Answer:
     """Run a view with its portal to itself; all of its changes stay, or none."""
-    with call.portal.lock, call.portal.acting(actor), call.portal.journal.transaction():
+    with call.portal.lock, call.portal.acting(actor), call.portal.undo_log.transaction():
         return route.view(call, **arguments)
 
 

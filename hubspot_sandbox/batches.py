@@ -162,7 +162,7 @@ def _write_all(call: Call, inputs: Sequence[JSONObject], write: Write, success: 
     for item, trace in zip(inputs, traces, strict=True):
         context = {"objectWriteTraceId": trace} if trace else {}
         try:
-            with call.portal.journal.transaction():
+            with call.portal.undo_log.transaction():
                 results.append({**write(item), **context})
         except HubSpotError as error:
             # An id that is not there is reported beside the others even without trace ids.

@@ -1,4 +1,4 @@
-"""Delivering notifications: in batches, signed, again when it failed, and with mischief on request.
+"""Deliver notifications: in batches, signed, again when it failed, with disorder on request.
 
 Source: HubSpot docs, webhooks guide: up to 100 events a request; an answer within five seconds;
 ten retries within a day, jittered; neither order nor "exactly once" is promised.
@@ -77,7 +77,7 @@ class Deliveries:
         self._changed = Condition()
         self._dispatcher: Thread | None = None
         self._places = 0
-        self._dice = random.Random(0)  # noqa: S311 - for mischief and jitter, not for secrets
+        self._dice = random.Random(0)  # noqa: S311 - for disorder and jitter, not for secrets
         self._waiting: dict[int, list[_Waiting]] = {}
         self._flights: set[_Flight] = set()
         self._counts: Counter[str] = Counter()
@@ -90,7 +90,7 @@ class Deliveries:
             self._dice = random.Random(self.settings.seed)  # noqa: S311 - as above
 
     def add(self, app_id: int, notifications: Iterable[Notification]) -> None:
-        """Have notifications delivered, with the mischief that is on."""
+        """Have notifications delivered, with the disorder that is on."""
         with self._changed:
             for each in notifications:
                 self._counts["events"] += 1
@@ -236,10 +236,10 @@ class Deliveries:
             # One that was stopped or forgotten meanwhile is no longer ours to settle.
             if flight in self._flights:
                 self._flights.discard(flight)
-                self._settle(flight, status, error)
+                self._finish(flight, status, error)
                 self._changed.notify_all()
 
-    def _settle(self, flight: _Flight, status: int | None, error: str | None) -> None:
+    def _finish(self, flight: _Flight, status: int | None, error: str | None) -> None:
         self._recent.append(
             {
                 "sentAt": iso(self._clock.now_ms()),

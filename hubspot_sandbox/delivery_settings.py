@@ -1,4 +1,4 @@
-"""How webhooks are delivered: their times, and the mischief that is asked for."""
+"""How webhooks are delivered: their times, and the disorder that is asked for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -12,7 +12,7 @@ _PROBABILITIES: Final = ("duplicates", "reordering", "delay", "loss")
 
 @dataclass(slots=True)
 class DeliverySettings:
-    """How webhooks are delivered: times in milliseconds, mischief as probabilities from 0 to 1.
+    """How webhooks are delivered: times in milliseconds, disorder as probabilities from 0 to 1.
 
     All retries come within ``retry_span_ms``. Each notification may come twice (``duplicates``),
     ``delay_ms`` late (``delay``), late by any part of that and so after others (``reordering``),

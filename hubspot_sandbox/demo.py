@@ -88,7 +88,7 @@ _TICKET_SUBJECTS: Final = (
 
 def fill_with_demo_data(portal: Portal) -> None:
     """Put 20 companies, 60 contacts, 80 deals with line items and 40 tickets into a portal."""
-    with portal.lock, portal.journal.transaction():
+    with portal.lock, portal.undo_log.transaction():
         own_random = portal.random
         portal.random = random.Random(_SEED)  # noqa: S311 - the same ids every time, no secret
         try:

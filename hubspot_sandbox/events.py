@@ -46,7 +46,7 @@ def app_as_actor(app_id: int) -> Actor:
     return Actor("INTEGRATION", str(app_id))
 
 
-def person_as_actor(user_id: int) -> Actor:
+def user_as_actor(user_id: int) -> Actor:
     """Return the actor of a change that somebody makes in HubSpot's own screens."""
     return Actor("CRM_UI", f"userId:{user_id}")
 

@@ -27,7 +27,7 @@ class ConnectionDropped(Exception):  # noqa: N818 - an event on the wire, no mis
     """The server shall cut the connection instead of answering."""
 
 
-class Gateway:
+class FaultMiddleware:
     """The app as its clients meet it, with latency and faults; every request is logged."""
 
     def __init__(self, app: WSGIApplication, sandbox: Sandbox) -> None:

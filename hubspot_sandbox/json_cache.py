@@ -1,4 +1,4 @@
-"""Records as JSON, spelled once for as long as nothing in their portal changes.
+"""Keep records as JSON, rendered once for as long as nothing in their portal changes.
 
 What a record looks like depends on more than itself: on the definitions of its properties, on
 its associations, on whether the associated records are archived. So any change forgets all.
@@ -10,22 +10,22 @@ from typing import Any
 import orjson
 
 from hubspot_sandbox.tables import Record
-from hubspot_sandbox.undo_log import Journal
+from hubspot_sandbox.undo_log import UndoLog
 
 # Each may hold every record of a type once.
 _MOST_SELECTIONS = 4
 
 
-class Spellings:
+class JSONCache:
     """The records that were last listed, by what was selected of them."""
 
-    def __init__(self, journal: Journal) -> None:
-        """Start with none; every change that the journal keeps forgets them."""
-        self._journal = journal
-        self._as_of = journal.commits
-        self._spelled: dict[Hashable, dict[int, orjson.Fragment]] = {}
+    def __init__(self, undo_log: UndoLog) -> None:
+        """Start with none; every change that the undo log keeps forgets them."""
+        self._undo_log = undo_log
+        self._as_of = undo_log.commits
+        self._rendered: dict[Hashable, dict[int, orjson.Fragment]] = {}
 
-    def spell(
+    def get_or_render(
         self,
         selection: Hashable,
         records: Sequence[Record],
@@ -35,17 +35,17 @@ class Spellings:
 
         Only for requests that change nothing: before its transaction ends, a change is unknown.
         """
-        spelled = self._of(selection)
+        rendered = self._of(selection)
         for record in records:
-            if record.id not in spelled:
+            if record.id not in rendered:
                 # The bytes that orjson gives keep 4 KB each; their text does not.
-                spelled[record.id] = orjson.Fragment(orjson.dumps(render(record)).decode())
-        return [spelled[record.id] for record in records]
+                rendered[record.id] = orjson.Fragment(orjson.dumps(render(record)).decode())
+        return [rendered[record.id] for record in records]
 
     def _of(self, selection: Hashable) -> dict[int, orjson.Fragment]:
-        if self._as_of != self._journal.commits:
-            self._spelled.clear()
-            self._as_of = self._journal.commits
-        if selection not in self._spelled and len(self._spelled) == _MOST_SELECTIONS:
-            del self._spelled[next(iter(self._spelled))]
-        return self._spelled.setdefault(selection, {})
+        if self._as_of != self._undo_log.commits:
+            self._rendered.clear()
+            self._as_of = self._undo_log.commits
+        if selection not in self._rendered and len(self._rendered) == _MOST_SELECTIONS:
+            del self._rendered[next(iter(self._rendered))]
+        return self._rendered.setdefault(selection, {})

@@ -68,7 +68,7 @@ def purge_record(portal: Portal, object_type: ObjectType, record: Record) -> Non
     portal.table(object_type).purge(record)
     now = portal.clock.now_ms()
     for kind in (PRIVACY_DELETION, DELETION):
-        portal.journal.emit(Event(kind, object_type.name, record.id, now))
+        portal.undo_log.emit(Event(kind, object_type.name, record.id, now))
 
 
 def merge_records(
@@ -97,7 +97,7 @@ def merge_records(
             move_associations(
                 portal, Ref(object_type.name, gone.id), Ref(object_type.name, survivor.id)
             )
-    portal.journal.emit(
+    portal.undo_log.emit(
         Event(
             MERGE,
             object_type.name,
@@ -124,7 +124,7 @@ def _mint(
 ) -> Record:
     """Put a new record in the place of both; it goes on with the primary one's history."""
     table = portal.table(object_type)
-    actor = portal.journal.actor
+    actor = portal.undo_log.actor
     names = {name for name, _ in primary.properties.items() ^ properties.items()}
     before = {name: primary.properties.get(name) for name in names}
     survivor = Record(

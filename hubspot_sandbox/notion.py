@@ -15,9 +15,9 @@ from flask import Blueprint, Response, request
 
 from hubspot_sandbox.clock import DAY_MS, Clock, iso
 from hubspot_sandbox.limits import LimitSettings, Window
-from hubspot_sandbox.third_party_oauth import Allowed, OutsideApp, TokenBook, bearer
+from hubspot_sandbox.third_party_oauth import Allowed, ThirdPartyApp, TokenBook, bearer
 
-DEFAULT_NOTION_APP: Final = OutsideApp(
+DEFAULT_NOTION_APP: Final = ThirdPartyApp(
     client_id="notion-app-of-the-sandbox",
     client_secret="not-really-secret-at-the-local-notion",  # noqa: S106 - opens this sandbox only
     redirect_uris=("http://localhost:4012/integrations/notion/oauth2callback",),
@@ -49,7 +49,7 @@ class Thing:
         """Return it as Notion does, without what nobody here reads."""
         text = {"type": "text", "text": {"content": self.title, "link": None}}
         title = [{**text, "plain_text": self.title, "href": None}] if self.title else []
-        told = {
+        shown = {
             "object": self.kind,
             "id": self.id,
             "created_time": iso(self.created_at),
@@ -64,10 +64,10 @@ class Thing:
         if self.kind == "page":
             parent = {"type": "workspace", "workspace": True}
             properties = {"title": {"id": "title", "type": "title", "title": title}}
-            return {**told, "parent": parent, "properties": properties}
+            return {**shown, "parent": parent, "properties": properties}
         database_id = str(uuid5(_NAMESPACE, self.id))
         return {
-            **told,
+            **shown,
             "parent": {"type": "database_id", "database_id": database_id},
             "title": title,
             "description": [],
@@ -89,7 +89,7 @@ class NotionError(Exception):
 class Notion:
     """A Notion workspace, and the app that may be let into it."""
 
-    def __init__(self, clock: Clock, limits: LimitSettings, app: OutsideApp) -> None:
+    def __init__(self, clock: Clock, limits: LimitSettings, app: ThirdPartyApp) -> None:
         """Begin with a few pages and databases."""
         self.app = app
         # How long they live is not documented; nobody is told, so a refusal must be expected.
@@ -244,5 +244,5 @@ def _size(body: Mapping[str, Any]) -> int:
 
 
 def _answer(status: int, body: Mapping[str, Any]) -> Response:
-    told = orjson.dumps({**body, "request_id": str(uuid4())})
-    return Response(told, status, content_type="application/json; charset=utf-8")
+    shown = orjson.dumps({**body, "request_id": str(uuid4())})
+    return Response(shown, status, content_type="application/json; charset=utf-8")

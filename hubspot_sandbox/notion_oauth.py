@@ -99,12 +99,12 @@ class _Views:
                 raise _invalid_grant("Invalid code: this code is unknown, expired or used.")
             if body.get("redirect_uri") != code.redirect_uri:
                 raise _invalid_grant("Invalid redirect_uri: it differs from the authorization's.")
-            return _told(self._notion.book.issue(code.allowed, body["code"]))
+            return _token_answer(self._notion.book.issue(code.allowed, body["code"]))
         if body["grant_type"] == "refresh_token":
             issued = self._notion.book.refresh(_text(body, "refresh_token"))
             if issued is None:
                 raise _invalid_grant("Invalid refresh_token.")
-            return _told(issued)
+            return _token_answer(issued)
         raise invalid('body.grant_type should be "authorization_code" or "refresh_token"')
 
     def revoke(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class _Views:
         return query["redirect_uri"]
 
 
-def _told(issued: Issued) -> dict[str, Any]:
+def _token_answer(issued: Issued) -> dict[str, Any]:
     """Notion does not tell when a token ends."""
     return {
         "access_token": issued.access_token,

@@ -50,11 +50,11 @@ def oauth_blueprint(sandbox: Sandbox) -> Blueprint:
 
 def _as_json(view: Callable[..., dict[str, Any] | None]) -> Callable[..., Response]:
     def serve(**path: str) -> Response:
-        told = view(**path)
-        if told is None:
+        shown = view(**path)
+        if shown is None:
             return Response(status=204 if request.method == "DELETE" else 200)
         content_type = "application/json;charset=utf-8"
-        response = Response(orjson.dumps(told), content_type=content_type)
+        response = Response(orjson.dumps(shown), content_type=content_type)
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -88,11 +88,11 @@ class _Views:
         found = access or grant
         if found is None or found.app_id != app.id:
             return {"active": False}
-        told = self._describe(found) | {"active": True, "app_id": app.id}
-        told |= {"client_id": app.client_id, "token_type": "bearer"}
+        shown = self._describe(found) | {"active": True, "app_id": app.id}
+        shown |= {"client_id": app.client_id, "token_type": "bearer"}
         if access is None:
-            return told | {"token_use": "refresh_token"}
-        return told | {"token_use": "access_token", "expires_in": self._seconds_left(access)}
+            return shown | {"token_use": "refresh_token"}
+        return shown | {"token_use": "access_token", "expires_in": self._seconds_left(access)}
 
     def revoke_token(self, version: str) -> None:
         """End a grant; what is unknown is revoked already (RFC 7009)."""
@@ -106,16 +106,16 @@ class _Views:
         access = self._live_access(token)
         if access is None:
             raise resource_not_found()
-        told = self._describe(access) | {"token": token, "token_type": "access"}
-        return told | {"app_id": access.app_id, "expires_in": self._seconds_left(access)}
+        shown = self._describe(access) | {"token": token, "token_type": "access"}
+        return shown | {"app_id": access.app_id, "expires_in": self._seconds_left(access)}
 
     def read_refresh_token(self, token: str) -> dict[str, Any]:
         grant = self._registry.grants.get(token)
         if grant is None:
             raise resource_not_found()
         client_id = self._registry.apps[grant.app_id].client_id
-        told = self._describe(grant) | {"token": token, "token_type": "refresh"}
-        return told | {"client_id": client_id}
+        shown = self._describe(grant) | {"token": token, "token_type": "refresh"}
+        return shown | {"client_id": client_id}
 
     def delete_refresh_token(self, token: str) -> None:
         if self._registry.revoke(token) is None:

@@ -97,7 +97,7 @@ def list_objects(call: Call, object_type: ObjectType) -> Answer:
     # Apart from the page, all that the renderer takes from the call.
     query = [(name, *each) for name, each in call.query.items() if name not in ("after", "limit")]
     selection = (call.url, *query)
-    results = call.portal.spellings.spell(selection, records, _renderer(call, object_type))
+    results = call.portal.json_cache.get_or_render(selection, records, _renderer(call, object_type))
     payload: dict[str, Any] = {"results": results}
     if following:
         payload["paging"] = call.page_link(str(following))
@@ -105,7 +105,7 @@ def list_objects(call: Call, object_type: ObjectType) -> Answer:
 
 
 def _renderer(call: Call, object_type: ObjectType) -> Callable[[Record], dict[str, Any]]:
-    """Return how to spell records with what the query asks for, associations included."""
+    """Return how to render records with what the query asks for, associations included."""
     selection = select(object_type, call.names("properties"), call.names("propertiesWithHistory"))
     render = renderer(call.portal, object_type, selection)
     targets = [get_object_type(name) for name in call.names("associations")]

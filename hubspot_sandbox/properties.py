@@ -69,7 +69,7 @@ def batch_create(call: Call, object_type: ObjectType) -> Answer:
     results, errors = [], []
     for item in batch_inputs(call.json(), _MAX_INPUTS):
         try:
-            with call.portal.journal.transaction():
+            with call.portal.undo_log.transaction():
                 results.append(_create(call, object_type, item).render())
         except HubSpotError as error:
             errors.append(error.batch_item(name=find_text(item, "name") or ""))

@@ -116,7 +116,7 @@ def create_record(
     if rule:
         clean.setdefault(rule.pipeline, portal.pipelines[object_type.name][0].id)
     at = portal.clock.now_ms() if moment is None else moment
-    properties = with_derived(portal, object_type, {**_source(portal.journal.actor), **clean})
+    properties = with_derived(portal, object_type, {**_source(portal.undo_log.actor), **clean})
     record = Record(portal.take_id(object_type), properties, at, at)
     portal.table(object_type).add(record)
     return record
@@ -156,7 +156,7 @@ def restore_record(portal: Portal, object_type: ObjectType, record: Record) -> N
     _check_emails(portal, object_type, record.properties, record)
     check_unique(portal, object_type, record.properties, record)
     portal.table(object_type).restore(record, now)
-    portal.journal.emit(Event(RESTORE, object_type.name, record.id, now))
+    portal.undo_log.emit(Event(RESTORE, object_type.name, record.id, now))
 
 
 def value_of(object_type: ObjectType, record: Record, name: str) -> str | None:

@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from hubspot_sandbox.admin import reset_sandbox
 from hubspot_sandbox.app import create_app
-from hubspot_sandbox.fault_middleware import Gateway
+from hubspot_sandbox.fault_middleware import FaultMiddleware
 from hubspot_sandbox.http_server import Listener
 from hubspot_sandbox.store import DEFAULT_PORTAL_ID, Sandbox, Settings
 from hubspot_sandbox.webhook_tools import set_webhooks
@@ -42,7 +42,7 @@ class SandboxServer:
             sandbox = Sandbox(portal_id=DEFAULT_PORTAL_ID, seed=seed, settings=settings)
         self.sandbox = sandbox
         self._host, self._port = host, port
-        self._app = Gateway(create_app(sandbox), sandbox)
+        self._app = FaultMiddleware(create_app(sandbox), sandbox)
         self._listener: Listener | None = None
 
     @property
@@ -109,7 +109,7 @@ class SandboxServer:
         return self.sandbox.webhooks.deliveries.flush()
 
     def set_delivery(self, **settings: Any) -> None:
-        """Set mischief and times of deliveries; see `DeliverySettings` for the names."""
+        """Set disorder and times of deliveries; see `DeliverySettings` for the names."""
         self.sandbox.webhooks.deliveries.configure(settings)
 
     def __enter__(self) -> Self:

@@ -17,7 +17,7 @@ from hubspot_sandbox.schema import (
     PropertyGroup,
     WriteRules,
 )
-from hubspot_sandbox.undo_log import Journal
+from hubspot_sandbox.undo_log import UndoLog
 
 # HubSpot numbers a portal's own labels from the low numbers on, among its own types' ids.
 _FIRST_LABEL_ID: Final = 35
@@ -52,9 +52,9 @@ class RecordList:
 class Setup:
     """One portal's setup; every change to it goes through `put` or a method, to be undoable."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, undo_log: UndoLog) -> None:
         """Start with HubSpot's stock."""
-        self._journal = journal
+        self._undo_log = undo_log
         self._next_label_id = _FIRST_LABEL_ID
         self.association_types = dict(ASSOCIATION_TYPES)
         self.groups: dict[tuple[str, str], PropertyGroup] = {}
@@ -100,7 +100,7 @@ class Setup:
     def note_pipeline_change(self, change: PipelineChange) -> None:
         """Add to the audit of pipelines and stages."""
         self.pipeline_changes.append(change)
-        self._journal.note(self.pipeline_changes.pop)
+        self._undo_log.note(self.pipeline_changes.pop)
 
     def write_rules(self, object_type: ObjectType) -> WriteRules:
         """Return the rules for writes to a type."""
@@ -153,7 +153,7 @@ class Setup:
         """Set an entry, or with None remove it."""
         before = entries.get(key)
         _set(entries, key, value)
-        self._journal.note(lambda: _set(entries, key, before))
+        self._undo_log.note(lambda: _set(entries, key, before))
 
 
 def _set(entries: dict[Key, Value], key: Key, value: Value | None) -> None:

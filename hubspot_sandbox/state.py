@@ -76,12 +76,12 @@ class StateFile:
     def _replace(self, content: bytes) -> None:
         with NamedTemporaryFile(
             dir=self._path.parent, prefix=f".{self._path.name}.", delete=False
-        ) as draft:
+        ) as temporary:
             try:
-                draft.write(content)
-                draft.flush()
-                os.fsync(draft.fileno())
-                Path(draft.name).replace(self._path)
+                temporary.write(content)
+                temporary.flush()
+                os.fsync(temporary.fileno())
+                Path(temporary.name).replace(self._path)
             except OSError:
-                Path(draft.name).unlink(missing_ok=True)
+                Path(temporary.name).unlink(missing_ok=True)
                 raise

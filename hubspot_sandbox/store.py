@@ -15,7 +15,7 @@ from hubspot_sandbox.clock import Clock
 from hubspot_sandbox.errors import token_expired, unauthenticated
 from hubspot_sandbox.events import Actor, Audience, Event
 from hubspot_sandbox.faults import FaultPlan
-from hubspot_sandbox.json_cache import Spellings
+from hubspot_sandbox.json_cache import JSONCache
 from hubspot_sandbox.limits import TIERS, Limits, LimitSettings
 from hubspot_sandbox.notion import DEFAULT_NOTION_APP, Notion
 from hubspot_sandbox.object_types import OBJECT_TYPES
@@ -24,8 +24,8 @@ from hubspot_sandbox.request_log import RequestLog
 from hubspot_sandbox.schema import ObjectType, Option, Pipeline, Property, Stage
 from hubspot_sandbox.setup import Setup
 from hubspot_sandbox.tables import Links, Record, RecordTable
-from hubspot_sandbox.third_party_oauth import OutsideApp
-from hubspot_sandbox.undo_log import UNKNOWN_ACTOR, Journal
+from hubspot_sandbox.third_party_oauth import ThirdPartyApp
+from hubspot_sandbox.undo_log import UNKNOWN_ACTOR, UndoLog
 from hubspot_sandbox.webhooks import Webhooks
 
 DEFAULT_PORTAL_ID = 44021307
@@ -81,20 +81,22 @@ class Portal:
         self.lock = RLock()
         # Not for secrets: a seed must make the same ids and the same disorder again.
         self.random = random.Random(seed)  # noqa: S311
-        self.journal = Journal(self._publish)
-        self.links = Links(self.journal, clock.now_ms)
-        self.spellings = Spellings(self.journal)
+        self.undo_log = UndoLog(self._publish)
+        self.links = Links(self.undo_log, clock.now_ms)
+        self.json_cache = JSONCache(self.undo_log)
         self._audience = audience
         self._actor: Actor | None = None
         self.owners = STOCK_OWNERS
-        self.tables = {name: RecordTable(each, self.journal) for name, each in OBJECT_TYPES.items()}
+        self.tables = {
+            name: RecordTable(each, self.undo_log) for name, each in OBJECT_TYPES.items()
+        }
         self._next_ids = dict.fromkeys(OBJECT_TYPES, _FIRST_RECORD_ID)
         self.properties = {
             name: {declared.name: declared for declared in each.properties}
             for name, each in OBJECT_TYPES.items()
         }
         self.pipelines = {name: each.pipelines for name, each in OBJECT_TYPES.items()}
-        self.setup = Setup(self.journal)
+        self.setup = Setup(self.undo_log)
 
     @contextmanager
     def acting(self, actor: Actor) -> Iterator[None]:
@@ -103,13 +105,13 @@ class Portal:
         What is done by nobody, like loading the state or the demo data, is told to nobody. To be
         entered with the portal locked, around the transaction.
         """
-        self._actor, self.journal.heard = actor, self._audience.listens_to(self.id)
-        self.journal.actor = actor
+        self._actor, self.undo_log.has_listeners = actor, self._audience.listens_to(self.id)
+        self.undo_log.actor = actor
         try:
             yield
         finally:
-            self._actor, self.journal.heard = None, False
-            self.journal.actor = UNKNOWN_ACTOR
+            self._actor, self.undo_log.has_listeners = None, False
+            self.undo_log.actor = UNKNOWN_ACTOR
 
     def _publish(self, events: list[Event]) -> None:
         """Hand on the events of a transaction."""
@@ -172,13 +174,13 @@ class Portal:
             else:
                 del definitions[definition.name]
 
-        self.journal.note(undo)
+        self.undo_log.note(undo)
 
     def put_pipelines(self, object_type: ObjectType, pipelines: Iterable[Pipeline]) -> None:
         """Replace all pipelines of a type; records keep the stages they are in."""
         before = self.pipelines[object_type.name]
         self.pipelines[object_type.name] = tuple(pipelines)
-        self.journal.note(lambda: self.pipelines.update({object_type.name: before}))
+        self.undo_log.note(lambda: self.pipelines.update({object_type.name: before}))
 
     def dump(self) -> dict[str, Any]:
         """Return everything that the state file keeps of this portal.
@@ -208,7 +210,7 @@ class Portal:
         """
         if "account" in dumped:
             self.describe(**dumped["account"])
-        with self.journal.transaction():
+        with self.undo_log.transaction():
             for name, saved in dumped["next_ids"].items():
                 self._next_ids[name] = saved + _IDS_LOST_AT_MOST
             self._load_schema(dumped)
@@ -256,8 +258,8 @@ class Sandbox:
         seed: int | None = None,
         settings: Settings | None = None,
         app: App = DEFAULT_APP,
-        airtable_app: OutsideApp = DEFAULT_AIRTABLE_APP,
-        notion_app: OutsideApp = DEFAULT_NOTION_APP,
+        airtable_app: ThirdPartyApp = DEFAULT_AIRTABLE_APP,
+        notion_app: ThirdPartyApp = DEFAULT_NOTION_APP,
     ) -> None:
         """Make one empty portal, which the default token opens, and one app.
 
@@ -341,7 +343,7 @@ class Sandbox:
     def revision(self) -> tuple[int, int]:
         """Return a value that differs whenever the state may have changed."""
         changes = self._changes + self.registry.changes + self.webhooks.changes
-        return changes, sum(portal.journal.commits for portal in self.portals.values())
+        return changes, sum(portal.undo_log.commits for portal in self.portals.values())
 
     def serialize(self) -> bytes:
         """Return all that lasts beyond this process, as JSON; each portal as of one moment."""

@@ -18,7 +18,7 @@ from hubspot_sandbox.events import (
     Event,
 )
 from hubspot_sandbox.schema import ObjectType
-from hubspot_sandbox.undo_log import UNKNOWN_ACTOR, Journal
+from hubspot_sandbox.undo_log import UNKNOWN_ACTOR, UndoLog
 
 _MAX_CHANGES_KEPT = 50
 
@@ -86,7 +86,7 @@ class Record:
 class RecordTable:
     """All records of one object type in one portal."""
 
-    def __init__(self, object_type: ObjectType, journal: Journal) -> None:
+    def __init__(self, object_type: ObjectType, undo_log: UndoLog) -> None:
         """Start empty, with an index for the type's own unique properties.
 
         ``merged`` leads from each id that a merge took away to the record that it became.
@@ -94,7 +94,7 @@ class RecordTable:
         self.object_type = object_type
         self.records: dict[int, Record] = {}
         self.merged: dict[int, int] = {}
-        self._journal = journal
+        self._undo_log = undo_log
         self._live: list[int] = []
         self._archived: list[int] = []
         self._index: dict[str, dict[str, int]] = {}
@@ -131,7 +131,7 @@ class RecordTable:
     def add(self, record: Record) -> None:
         """Put in a new record, live or archived."""
         self._put(record)
-        self._journal.note(lambda: self._remove(record))
+        self._undo_log.note(lambda: self._remove(record))
         self._emit(CREATION, record, record.created_at)
 
     def change(self, record: Record, properties: dict[str, str], moment: int) -> None:
@@ -141,14 +141,14 @@ class RecordTable:
         self._swap(record, properties, names)
         record.updated_at = moment
         before: Before = {name: old.get(name) for name in names}
-        change = (moment, before, self._journal.actor.source, self._journal.actor.source_id)
+        change = (moment, before, self._undo_log.actor.source, self._undo_log.actor.source_id)
         record.changes = [*old_changes[1 - _MAX_CHANGES_KEPT :], change]
 
         def undo() -> None:
             self._swap(record, old, names)
             record.updated_at, record.changes = old_moment, old_changes
 
-        self._journal.note(undo)
+        self._undo_log.note(undo)
         for name in sorted(names):
             value = properties.get(name, "")
             self._emit(PROPERTY_CHANGE, record, moment, propertyName=name, propertyValue=value)
@@ -159,7 +159,7 @@ class RecordTable:
         del self._live[bisect_left(self._live, record.id)]
         insort(self._archived, record.id)
         record.archived_at = moment
-        self._journal.note(lambda: self._unarchive(record))
+        self._undo_log.note(lambda: self._unarchive(record))
         self._emit(DELETION, record, moment)
 
     def restore(self, record: Record, moment: int) -> None:
@@ -174,21 +174,21 @@ class RecordTable:
             insort(self._archived, record.id)
             record.archived_at, record.updated_at = archived_at, updated_at
 
-        self._journal.note(undo)
+        self._undo_log.note(undo)
 
     def purge(self, record: Record) -> None:
         """Forget a record for good, as if it had never been."""
         self._remove(record)
-        self._journal.note(lambda: self._put(record))
+        self._undo_log.note(lambda: self._put(record))
 
     def merge(self, gone: Record, survivor: Record) -> None:
         """Take a live record away and let its id lead to the survivor, which is put in if new."""
         self.purge(gone)
         self.merged[gone.id] = survivor.id
-        self._journal.note(lambda: self.merged.pop(gone.id))
+        self._undo_log.note(lambda: self.merged.pop(gone.id))
         if survivor.id not in self.records:
             self._put(survivor)
-            self._journal.note(lambda: self._remove(survivor))
+            self._undo_log.note(lambda: self._remove(survivor))
 
     def page(self, start: int, size: int, *, archived: bool = False) -> tuple[list[Record], int]:
         """Return records by id from ``start`` on, and the id after the last (0 at the end)."""
@@ -210,8 +210,8 @@ class RecordTable:
             insort(self._archived, record.id)
 
     def _emit(self, kind: str, record: Record, moment: int, **details: str) -> None:
-        if self._journal.heard:
-            self._journal.emit(Event(kind, self.object_type.name, record.id, moment, details))
+        if self._undo_log.has_listeners:
+            self._undo_log.emit(Event(kind, self.object_type.name, record.id, moment, details))
 
     def _unarchive(self, record: Record) -> None:
         record.archived_at = None
@@ -261,9 +261,9 @@ class Ref(NamedTuple):
 class Links:
     """Who is associated with whom, and by which type ids; each direction is kept by itself."""
 
-    def __init__(self, journal: Journal, now_ms: Callable[[], int]) -> None:
+    def __init__(self, undo_log: UndoLog, now_ms: Callable[[], int]) -> None:
         """Start with no associations; ``now_ms`` tells the moment of a change."""
-        self._journal = journal
+        self._undo_log = undo_log
         self._now_ms = now_ms
         self._links: dict[tuple[str, str], dict[int, dict[int, TypeIds]]] = {}
 
@@ -293,8 +293,8 @@ class Links:
         before = self.targets(source, target.object_type).get(target.id, ())
         if before != type_ids:
             self._set(source, target, type_ids)
-            self._journal.note(lambda: self._set(source, target, before))
-            if self._journal.heard:
+            self._undo_log.note(lambda: self._set(source, target, before))
+            if self._undo_log.has_listeners:
                 self._emit(source, target, before, type_ids)
 
     def dump(self) -> list[Any]:
@@ -324,7 +324,7 @@ class Links:
                 "associationRemoved": type_id in before,
             }
             moment = self._now_ms()
-            self._journal.emit(
+            self._undo_log.emit(
                 Event(ASSOCIATION_CHANGE, source.object_type, source.id, moment, details)
             )
 

@@ -19,7 +19,7 @@ _CODE_MS: Final = 10 * 60_000
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideApp:
+class ThirdPartyApp:
     """Our app, as a provider beside HubSpot knows it."""
 
     client_id: str

@@ -1,4 +1,4 @@
-"""Transactions over plain Python state: every change leaves word how to undo it.
+"""Run transactions over plain Python state: every change notes how to undo it.
 
 A request is one transaction, and each input of a traced batch is one inside it: what fails is
 rolled back, so "all or nothing" needs no second pass over the inputs.
@@ -19,20 +19,20 @@ Undo: TypeAlias = Callable[[], object]
 Publish: TypeAlias = Callable[[list[Event]], object]
 
 
-class Journal:
+class UndoLog:
     """The undo log of one portal; ``commits`` counts the transactions that changed anything.
 
-    ``actor`` is whoever makes the present changes.
+    ``actor`` makes the present changes.
 
-        ``publish`` is given the events of each transaction that stays, in their order. While nobody
-    has set ``heard`` none are kept: a hundred thousand records are loaded quicker without.
+    ``publish`` is given the events of each transaction that stays, in their order. While nobody
+    has set ``has_listeners`` none are kept: a hundred thousand records are loaded quicker without.
     """
 
     def __init__(self, publish: Publish) -> None:
         """Start with nothing to undo, and with nobody who would hear of events."""
         self.commits = 0
         self.actor = UNKNOWN_ACTOR
-        self.heard = False
+        self.has_listeners = False
         self._publish = publish
         self._events: list[Event] = []
         self._undo: list[Undo] = []
@@ -44,7 +44,7 @@ class Journal:
 
     def emit(self, event: Event) -> None:
         """Record what the change that was just made means to others, if any of them listens."""
-        if self.heard:
+        if self.has_listeners:
             self._events.append(event)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Changes that a person makes in HubSpot's own screens, as admin routes that stand in for them.
+"""Serve what a person changes in HubSpot's own screens, as admin routes that stand in for them.
 
 They run the API's own views where it has one, and so keep its rules; what differs is who is told
 to have done it.
@@ -49,7 +49,7 @@ ROUTES: Final = (
 )
 
 
-def make_persons_call(sandbox: Sandbox, portal_id: int) -> tuple[Call, int]:
+def make_user_call(sandbox: Sandbox, portal_id: int) -> tuple[Call, int]:
     """Return the present request as a call of a person, and that person's user id.
 
     The user id is the parameter ``userId``, by default the first owner's. Raises 404 for an

@@ -1,4 +1,4 @@
-"""The admin API's part for webhooks: a target in one call, mischief, and what was delivered."""
+"""The admin API's part for webhooks: a target in one call, disorder, and what was delivered."""
 
 from dataclasses import asdict
 from typing import Any

@@ -52,14 +52,14 @@ class Webhooks:
 
     def hear(self, portal_id: int, actor: Actor, happened: Sequence[Event]) -> None:
         """Tell every subscriber of a transaction's events."""
-        told = _as_told(happened)
-        self.journal.hear(portal_id, self._readers(portal_id), told)
+        notified = _as_notified(happened)
+        self.journal.hear(portal_id, self._readers(portal_id), notified)
         first = self._event_ids[portal_id] + 1
-        self._event_ids[portal_id] += len(told)
+        self._event_ids[portal_id] += len(notified)
         for app_id, webhooks in self._listeners(portal_id):
             notifications = [
                 {**common, **_describe(event, subscription, actor)}
-                for event_id, event in enumerate(told, first)
+                for event_id, event in enumerate(notified, first)
                 for subscription in webhooks.matching(OBJECT_TYPES[event.object_type], event)
                 for common in [_common(event_id, subscription, portal_id, app_id, event)]
             ]
@@ -102,25 +102,25 @@ class Webhooks:
         return Address(target.url, app.client_secret, target.max_concurrent_requests)
 
 
-def _as_told(happened: Sequence[Event]) -> list[Event]:
+def _as_notified(happened: Sequence[Event]) -> list[Event]:
     """Tell a merge as HubSpot does: the record that was merged away is deleted, and that is all.
 
     The survivor's new values are not told, nor its creation when it has a new id. Source: live
     observation (amp-labs/connectors#3487).
     """
-    told = list(happened)
+    notified = list(happened)
     for merge in [each for each in happened if each.kind == events.MERGE]:
         gone = merge.details["mergedObjectIds"]
         involved = {merge.details["primaryObjectId"], merge.details["newObjectId"], *gone}
-        told = [
+        notified = [
             each
-            for each in told
+            for each in notified
             if each.kind not in _SILENT_IN_MERGES
             or each.object_type != merge.object_type
             or each.object_id not in involved
         ]
-        told += [Event(events.DELETION, merge.object_type, each, merge.at) for each in gone]
-    return told
+        notified += [Event(events.DELETION, merge.object_type, each, merge.at) for each in gone]
+    return notified
 
 
 def _common(

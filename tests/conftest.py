@@ -49,7 +49,7 @@ CREATE_DATABASE = (
     " LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LC_COLLATE 'C' LC_CTYPE 'C'"
 )
 PASSWORD = "a good password"
-LONG_FILES = ("test_outages.py", "test_run.py", "test_worker.py")
+LONG_FILES = ("test_outages.py", "test_job_outages.py", "test_run.py", "test_worker.py")
 CLIENTS = "tests/clients/"
 """Its files share one service."""
 
@@ -350,7 +350,7 @@ def set_up(app: Flask, portal_id: int, sandbox: SandboxServer) -> None:
             for name, definitions in there.properties.items()
             if CRM_UID in definitions
         }
-    with there.lock, there.journal.transaction():
+    with there.lock, there.undo_log.transaction():
         for name, definition in _Kept.crm_uids.items():
             there.put_property(OBJECT_TYPES[name], definition)
     with transaction() as session:

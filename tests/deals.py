@@ -38,7 +38,7 @@ class Deals:
 
     def load(self, count: int) -> None:
         """Begin with so many."""
-        with self._portal.lock, self._portal.journal.transaction():
+        with self._portal.lock, self._portal.undo_log.transaction():
             self._contacts = [self._new("contacts", n) for n in range(CONTACTS)]
             self._companies = [self._new("companies", n) for n in range(COMPANIES)]
             for number in range(count):
@@ -71,7 +71,7 @@ class Deals:
     def change(self) -> None:
         """One change, as somebody makes it."""
         act = self._dice.choice([self._add, self._update, self._archive, self._merge, self._link])
-        with self._portal.lock, self._portal.journal.transaction():
+        with self._portal.lock, self._portal.undo_log.transaction():
             act()
         self.changes += 1
 

@@ -20,8 +20,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from crm import create_app
-from crm.accounts import users
-from crm.accounts.users import NewDeal
+from crm.accounts import registration
+from crm.accounts.registration import NewDeal
 from crm.config import Settings
 from crm.db import db, transaction
 from crm.queue import give_back_stalled_jobs
@@ -107,7 +107,7 @@ def hubspot(sandbox: SandboxServer) -> Iterator[HubSpot]:
 def register(app: Flask, email: str) -> None:
     with app.app_context():
         deal = NewDeal({**DEAL, "dealname": email}, [{**TICKET, "subject": email}])
-        users.register(email=email, password=PASSWORD, contact=CONTACT, deals=[deal])
+        registration.register(email=email, password=PASSWORD, contact=CONTACT, deals=[deal])
 
 
 def count(statement: str) -> int:

@@ -1,4 +1,4 @@
-"""API keys: made, shown once, stored as digests, revoked."""
+"""Make keys for applications, shown once and stored as digests, and revoke them."""
 
 import hashlib
 import secrets

@@ -1,4 +1,4 @@
-"""Callers: who a request comes from, and what they may see."""
+"""Find who a request comes from, and what they may see."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -16,7 +16,7 @@ _NO_CONTACT = 0
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever calls, in the one organization whose rows they may see."""
+    """Who calls, in the one organization whose rows they may see."""
 
     organization_id: int
     portal_id: int

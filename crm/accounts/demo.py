@@ -1,4 +1,4 @@
-"""The demo account, whose password everybody knows: it counts only while open access is on."""
+"""Make an account whose password everybody knows: it counts only while open access is on."""
 
 from sqlalchemy import func, select, update
 

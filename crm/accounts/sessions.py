@@ -1,4 +1,4 @@
-"""Signing in: tokens that name a sign-in, refreshed by rotation, ended by logging out."""
+"""Sign people in: by tokens that name a sign-in, refreshed by rotation, ended by logging out."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

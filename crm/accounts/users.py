@@ -1,14 +1,12 @@
-"""Accounts: organizations, their users, and the graph that a registration brings along."""
+"""Keep organizations and their users, with passwords and roles."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from flask import current_app
 from marshmallow import ValidationError, validate
 from sqlalchemy import exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -17,20 +15,13 @@ from sqlalchemy.exc import IntegrityError
 from crm.db import db, transaction
 from crm.errors import (
     ConflictError,
-    ForbiddenError,
     InvalidInputError,
     NotFoundError,
     UserExistsError,
 )
-from crm.mirror import rows
 from crm.mirror.reads import contact_tree
-from crm.mirror.rows import NewRecord, Properties
 from crm.models import Organization, Portal, SignIn, User
 from crm.models.accounts import IDENTIFIER
-from crm.object_types import CONTACT_TO_DEAL, DEAL_TO_TICKET, DEALS, TICKETS
-from crm.portals import pipelines
-from crm.portals.portals import DEFAULT_ORGANIZATION
-from crm.push.job import enqueue_push
 
 ROLES = ("user", "admin")
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 6, 128
@@ -43,60 +34,11 @@ _IS_A_PERSON = User.password_hash.not_in((NO_PASSWORD, BY_OPEN_ACCESS))
 
 _hasher = PasswordHasher()
 
-# What an unknown user's password is compared with: as dear as any other hash.
+# What an unknown user's password is compared with: as slow as any other hash.
 _NOBODYS_HASH = (
     "$argon2id$v=19$m=65536,t=3,p=4$r9H5DGW//JcN41txF3TtlQ"
     "$+JU6fBqhHs+gF2YPTzvW6R2fIkHxRCo60PnKYQs/KR4"
 )
-
-
-@dataclass(frozen=True)
-class NewDeal:
-    """A deal of a registration with its tickets, by HubSpot's property names."""
-
-    properties: Properties
-    tickets: Sequence[Properties] = field(default_factory=tuple)
-
-
-def register(
-    *, email: str, password: str, contact: Properties, deals: Sequence[NewDeal] = ()
-) -> None:
-    """Make a user of the default organization, and write the graph that HubSpot shall get.
-
-    User, contact, deals, tickets, associations and the job that sends them are committed together
-    or not at all. HubSpot is asked only about a stage that is unknown, so it can neither fail nor
-    slow this.
-
-    Args:
-        email: in lower case; also the contact's.
-        password: as typed.
-        contact: properties beside the e-mail.
-        deals: with their tickets.
-
-    Raises:
-        ForbiddenError: registration is closed.
-        UserExistsError: the e-mail is taken.
-        InvalidInputError: a pipeline or stage that the portal does not have.
-    """
-    if current_app.extensions["crm_settings"].registration == "closed":
-        raise ForbiddenError("Registration is closed; ask an administrator for an account")
-    organization_id, portal_id = _organization(DEFAULT_ORGANIZATION)
-    if db.session.scalar(select(exists().where(User.email == email))):
-        raise UserExistsError
-    _check_stages(portal_id, deals)
-    # Hashing takes its time on purpose; no transaction waits for it.
-    db.session.rollback()
-    password_hash = _hasher.hash(password)
-    with transaction():
-        contact_id = rows.write_contact(portal_id, {"email": email, **contact})
-        _insert_user(
-            organization_id=organization_id,
-            email=email,
-            password_hash=password_hash,
-            contact_id=contact_id,
-        )
-        _write_graph(portal_id, contact_id, deals)
-        enqueue_push(portal_id)
 
 
 def create_user(*, email: str, password: str, role: str, organization: str) -> None:
@@ -107,7 +49,7 @@ def create_user(*, email: str, password: str, role: str, organization: str) -> N
         NotFoundError: there is no such organization.
         UserExistsError: the e-mail is taken.
     """
-    organization_id, _ = _organization(organization)
+    organization_id, _ = find_organization(organization)
     add_user(organization_id, email=email, password=password, role=role)
 
 
@@ -123,9 +65,9 @@ def add_user(organization_id: int, *, email: str, password: str, role: str) -> N
         validate.Length(min=SHORTEST_PASSWORD, max=LONGEST_PASSWORD)(password)
     except ValidationError as error:
         raise InvalidInputError(f"E-mail or password: {error.messages[0]}") from error
-    password_hash = _hasher.hash(password)
+    password_hash = hash_password(password)
     with transaction():
-        _insert_user(
+        insert_user(
             organization_id=organization_id,
             email=email.lower(),
             password_hash=password_hash,
@@ -144,7 +86,7 @@ def find_token_user_id(*, role: str, organization: str, by_open_access: bool = F
     Raises:
         NotFoundError: there is no such organization.
     """
-    organization_id, _ = _organization(organization)
+    organization_id, _ = find_organization(organization)
     kind = "open access tokens" if by_open_access else "tokens"
     # No address and no hash, so that nobody can register or sign in as them.
     values = {
@@ -275,7 +217,7 @@ def get_organization_id(name: str) -> int:
     Raises:
         NotFoundError: there is none.
     """
-    return _organization(name)[0]
+    return find_organization(name)[0]
 
 
 def get_portal_id(organization: str) -> int:
@@ -284,7 +226,7 @@ def get_portal_id(organization: str) -> int:
     Raises:
         NotFoundError: there is none.
     """
-    return _organization(organization)[1]
+    return find_organization(organization)[1]
 
 
 def get_account(user_id: int | None) -> dict[str, Any]:
@@ -313,6 +255,11 @@ def get_account(user_id: int | None) -> dict[str, Any]:
     }
 
 
+def hash_password(password: str) -> str:
+    """Hash a password; it takes its time on purpose, so no transaction may wait for it."""
+    return _hasher.hash(password)
+
+
 def is_password_hashed_as(password_hash: str | None, password: str) -> bool:
     """Whether the password has this hash; None, for nobody, takes as long as a wrong one."""
     try:
@@ -329,7 +276,12 @@ def _check_identifier(identifier: str) -> None:
         )
 
 
-def _organization(name: str) -> tuple[int, int]:
+def find_organization(name: str) -> tuple[int, int]:
+    """Find an organization by its name; returns its id and its portal's.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     row = db.session.execute(
         select(Organization.id, Portal.id.label("portal_id"))
         .join(Portal, Portal.organization_id == Organization.id)
@@ -340,46 +292,12 @@ def _organization(name: str) -> tuple[int, int]:
     return row.id, row.portal_id
 
 
-def _insert_user(**values: Any) -> None:
+def insert_user(**values: Any) -> None:
+    """Insert a row of users within the caller's transaction.
+
+    Raises:
+        UserExistsError: the e-mail is taken.
+    """
     statement = insert(User).values(**values).on_conflict_do_nothing(index_elements=[User.email])
     if db.session.scalar(statement.returning(User.id)) is None:
         raise UserExistsError
-
-
-def _check_stages(portal_id: int, deals: Sequence[NewDeal]) -> None:
-    problems = _find_wrong_stages(portal_id, deals)
-    if problems:
-        # Somebody may have made them in HubSpot a moment ago.
-        kinds = {TICKETS.name if ".tickets." in path else DEALS.name for path in problems}
-        pipelines.look_again(portal_id, sorted(kinds))
-        problems = _find_wrong_stages(portal_id, deals)
-    pipelines.refuse_wrong_stages(problems)
-
-
-def _find_wrong_stages(portal_id: int, deals: Sequence[NewDeal]) -> dict[str, str]:
-    deal_pipelines = pipelines.find_pipelines(portal_id, DEALS.name)
-    ticket_pipelines = pipelines.find_pipelines(portal_id, TICKETS.name)
-    problems: dict[str, str] = {}
-    for index, deal in enumerate(deals):
-        path = f"deals.{index}"
-        problems |= pipelines.check_stage(deal_pipelines, DEALS, deal.properties, path)
-        for number, ticket in enumerate(deal.tickets):
-            problems |= pipelines.check_stage(
-                ticket_pipelines, TICKETS, ticket, f"{path}.tickets.{number}"
-            )
-    return problems
-
-
-def _write_graph(portal_id: int, contact_id: int, deals: Sequence[NewDeal]) -> None:
-    new_deals = [(NewRecord(DEALS, deal.properties), deal.tickets) for deal in deals]
-    new_tickets = [
-        (deal, NewRecord(TICKETS, ticket)) for deal, tickets in new_deals for ticket in tickets
-    ]
-    ids = rows.create_records(
-        portal_id, [deal for deal, _ in new_deals] + [ticket for _, ticket in new_tickets]
-    )
-    rows.associate(
-        portal_id,
-        [(CONTACT_TO_DEAL, contact_id, ids[deal.uuid]) for deal, _ in new_deals]
-        + [(DEAL_TO_TICKET, ids[deal.uuid], ids[ticket.uuid]) for deal, ticket in new_tickets],
-    )

@@ -3,8 +3,8 @@
 from typing import Any
 
 from crm import open_access
-from crm.accounts import sessions, users
-from crm.accounts.users import NewDeal
+from crm.accounts import registration, sessions, users
+from crm.accounts.registration import NewDeal
 from crm.api.blueprints import APIBlueprint
 from crm.api.guards import Guard, current_caller, current_refresh_id, current_sign_in, guarded
 from crm.api.limits import limit_sign_in
@@ -33,7 +33,7 @@ bp = APIBlueprint("auth", __name__, description="Accounts")
 def register(given: dict[str, Any]) -> dict[str, Any]:
     """Make an account, and bring the person with deals and tickets to HubSpot."""
     password, deals = given.pop("password"), given.pop("deals")
-    users.register(
+    registration.register(
         email=given["email"],
         password=password,
         contact=properties_of(CONTACTS, given),

@@ -24,7 +24,7 @@ bp = APIBlueprint("operations", __name__, description="Operations")
 @bp.alt_response(503, schema=HealthSchema, description="A dependency is down")
 def get_health() -> tuple[dict[str, Any], int]:
     """Whether the service can work, as containers ask: without HubSpot it can."""
-    return _told(health.check())
+    return _health_response(health.check())
 
 
 @bp.get("/api/v1/health")
@@ -35,7 +35,7 @@ def get_health() -> tuple[dict[str, Any], int]:
 @bp.alt_response(503, schema=HealthSchema, description="A dependency is down")
 def get_health_of_scans() -> tuple[dict[str, Any], int]:
     """Whether the service and all that it stands on are up, HubSpot too."""
-    return _told(health.check_with_hubspot())
+    return _health_response(health.check_with_hubspot())
 
 
 @bp.get("/metrics")
@@ -46,5 +46,5 @@ def get_metrics() -> Response:
     return Response(metrics.write(read_gauges()), content_type=metrics.CONTENT_TYPE)
 
 
-def _told(found: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def _health_response(found: dict[str, Any]) -> tuple[dict[str, Any], int]:
     return found, 200 if found["status"] == "healthy" else 503

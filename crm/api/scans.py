@@ -180,8 +180,8 @@ def watch(scan_id: str) -> Response:
     come again by themselves.
     """
     check_path(scan_id, request.args)
-    states_told = progress_stream.watch(current_caller().organization_id, scan_id)
-    return stream_events(_event(each) if each else None for each in states_told)
+    states = progress_stream.watch(current_caller().organization_id, scan_id)
+    return stream_events(_event(each) if each else None for each in states)
 
 
 @bp.get("/scan/list")

@@ -18,11 +18,11 @@ webhooks = Group("webhooks", help="What HubSpot told us, and what we ask to be t
 def list_webhooks(state: str | None, limit: int) -> None:
     """List the latest events that HubSpot sent, newest first."""
     for each in service.list_events(state=state, limit=limit):
-        told = each.payload.get("subscriptionType") or each.payload.get("eventType")
+        kind = each.payload.get("subscriptionType") or each.payload.get("eventType")
         about = each.payload.get("objectId") or each.payload.get("fromObjectId") or ""
         click.echo(
             f"{each.id}  {each.received_at:%Y-%m-%d %H:%M:%S}  portal {each.hub_id}"
-            f"  {told} {about}  {each.outcome or service.WAITING}"
+            f"  {kind} {about}  {each.outcome or service.WAITING}"
         )
 
 

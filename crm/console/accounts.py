@@ -9,9 +9,9 @@ from flask_wtf import FlaskForm
 from werkzeug.exceptions import HTTPException
 
 from crm import open_access
-from crm.accounts import sessions, users
+from crm.accounts import registration, sessions
 from crm.console.forms import email_address, line, password
-from crm.console.guards import Guard, begin_session, end_session, find_person, guarded
+from crm.console.guards import Guard, begin_session, end_session, find_signed_in_caller, guarded
 from crm.errors import CredentialsError, ForbiddenError, UserExistsError
 from crm.extensions import limiter
 
@@ -52,7 +52,7 @@ class SignUpForm(FlaskForm):  # type: ignore[misc] # Flask-WTF has no types
 def sign_in() -> ResponseReturnValue:
     """Show the form, or begin a session."""
     form, status = SignInForm(), 200
-    if request.method == "GET" and find_person():
+    if request.method == "GET" and find_signed_in_caller():
         return redirect(_way_on())
     if form.is_submitted():
         status = 400
@@ -85,7 +85,9 @@ def sign_up() -> ResponseReturnValue:
             name: form[name].data for name in ("firstname", "lastname", "phone") if form[name].data
         }
         try:
-            users.register(email=form.email.data, password=form.password.data, contact=person)
+            registration.register(
+                email=form.email.data, password=form.password.data, contact=person
+            )
         except UserExistsError:
             form.email.errors = ["There is an account with this e-mail already. Sign in instead."]
             status = 409

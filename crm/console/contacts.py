@@ -184,7 +184,7 @@ def _edit_of(record: FoundRecord) -> Edit:
 
 def _render(record: FoundRecord, edit: Edit | None) -> str:
     caller, contact = current_caller(), orjson.loads(record.item)
-    neighbours = contact_tree.list_neighbours(
+    associated = contact_tree.list_associated(
         caller.portal_id, contact["uuid"], only_contact_id=caller.only_contact_id
     )
     changes = None
@@ -206,9 +206,9 @@ def _render(record: FoundRecord, edit: Edit | None) -> str:
         editable=EDITABLE,
         labels=EDITABLE | {name: each.label for name, each in definitions.items()},
         options={name: options for name in EDITABLE if (options := _options(definitions, name))},
-        deals=[each for each in neighbours if each.object_type == DEALS.name],
-        tickets=[each for each in neighbours if each.object_type == TICKETS.name],
-        companies=[each for each in neighbours if each.object_type == "companies"],
+        deals=[each for each in associated if each.object_type == DEALS.name],
+        tickets=[each for each in associated if each.object_type == TICKETS.name],
+        companies=[each for each in associated if each.object_type == "companies"],
         stages=_stage_labels(caller.portal_id),
         changes=[orjson.loads(each) for each in changes.items] if changes else [],
         older_changes=changes and changes.next_after,

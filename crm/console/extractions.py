@@ -117,8 +117,8 @@ def show_scan(scan_id: str) -> ResponseReturnValue:
 def watch(scan_id: str) -> Response:
     """The page's progress anew whenever there is some, and that it has ended."""
     scan = _find(scan_id)
-    told = progress_stream.watch(current_caller().organization_id, scan.scan_id)
-    return stream_events(_event(each) if each else None for each in told)
+    states = progress_stream.watch(current_caller().organization_id, scan.scan_id)
+    return stream_events(_event(each) if each else None for each in states)
 
 
 @bp.post("/<scan_id>/cancel")

@@ -44,7 +44,7 @@ def moment(value: datetime | str | None) -> str:
     if at is None:
         return str(value or NOTHING)
     element = Markup('<time datetime="{}" title="{}">{}</time>')
-    return element.format(at.isoformat(), f"{at:%d %b %Y, %H:%M:%S} UTC", _told(at))
+    return element.format(at.isoformat(), f"{at:%d %b %Y, %H:%M:%S} UTC", _time_ago(at))
 
 
 def day(value: datetime | str | None) -> str:
@@ -76,7 +76,7 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else noun + 's'}"
 
 
-def _told(at: datetime) -> str:
+def _time_ago(at: datetime) -> str:
     passed = datetime.now(UTC) - at
     if abs(passed) >= timedelta(days=60):
         return f"{at.day} {at:%b %Y}"

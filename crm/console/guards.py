@@ -70,7 +70,7 @@ def authorize() -> Response | None:
     guard = _guard()
     if guard not in (Guard.PERSON, Guard.ADMIN):
         return None
-    g.caller = find_person()
+    g.caller = find_signed_in_caller()
     if g.caller is None:
         session.pop(_SIGN_IN, None)
         back = request.full_path.removesuffix("?") if request.method == "GET" else None
@@ -81,7 +81,7 @@ def authorize() -> Response | None:
     return None
 
 
-def find_person() -> Caller | None:
+def find_signed_in_caller() -> Caller | None:
     """Who is signed in with this browser, if anybody."""
     known = _from_cookie()
     return find_signed_in(known.user_id, known.id) if known else None

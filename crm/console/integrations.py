@@ -26,7 +26,7 @@ from crm.errors import (
     NotFoundError,
 )
 from crm.integrations.connections import NotConnectedError
-from crm.integrations.staying_connected import KEPT
+from crm.integrations.portal_connection import WHAT_STAYS
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,7 @@ def show() -> ResponseReturnValue:
     return render_template(
         "console/integrations.html",
         integrations=integrations.list_integrations(current_caller()),
-        kept=KEPT,
+        what_stays=WHAT_STAYS,
     )
 
 
@@ -78,7 +78,7 @@ def show_items(provider: str) -> ResponseReturnValue:
         integration=integration,
         chosen=item_type,
         first_url=first_url if asked.get("cursor") else None,
-        kept=KEPT,
+        what_stays=WHAT_STAYS,
         **shown,
     ), status
 

@@ -14,7 +14,7 @@ from crm.mirror.reads import pipeline_boards
 from crm.mirror.reads.pipeline_boards import Total
 from crm.object_types import DEALS
 from crm.operations import sync_status
-from crm.operations.sync_status import Standing
+from crm.operations.sync_status import SyncStatus
 from crm.portals import pipelines, rate_forecast
 from crm.scans.statistics import count_by_day
 
@@ -39,11 +39,11 @@ class Verdict:
 def show() -> ResponseReturnValue:
     """How the mirror and HubSpot stand, the budget of calls, and the deals by stage."""
     caller = current_caller()
-    found = sync_status.find_standing(caller.portal_id)
+    found = sync_status.find_sync_status(caller.portal_id)
     return render_template(
         "console/overview.html",
-        verdict=_judge(found),
-        standing=found,
+        verdict=_summarize(found),
+        status=found,
         budget=rate_forecast.forecast(caller.portal_id),
         charts=_chart_deals(caller),
         rate=_chart_rate(caller) if caller.is_admin else None,
@@ -51,11 +51,11 @@ def show() -> ResponseReturnValue:
     )
 
 
-def _judge(found: Standing) -> Verdict:
+def _summarize(found: SyncStatus) -> Verdict:
     return next(verdict for holds, verdict in _verdicts(found) if holds)
 
 
-def _verdicts(found: Standing) -> Iterator[tuple[object, Verdict]]:
+def _verdicts(found: SyncStatus) -> Iterator[tuple[object, Verdict]]:
     """What there may be to say, the gravest first, and whether it is so."""
     yield (
         found.disabled_reason,

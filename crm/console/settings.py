@@ -125,7 +125,7 @@ def show_webhooks() -> ResponseReturnValue:
         is_default=_is_default(),
         address=settings.webhook_url,
         has_secret=bool(settings.hubspot_client_secret),
-        standing=sync_status.find_standing(caller.portal_id),
+        status=sync_status.find_sync_status(caller.portal_id),
     )
 
 

@@ -95,7 +95,7 @@ def show_webhooks() -> ResponseReturnValue:
     )
     return render_template(
         "console/webhooks.html",
-        events=[(each, _told(each.payload)) for each in events],
+        events=[(each, _as_shown(each.payload)) for each in events],
         state=state,
         states=replay.STATES,
         outcomes=OUTCOMES,
@@ -154,7 +154,7 @@ def _corrections() -> dict[str, str | None]:
     return changes
 
 
-def _told(payload: Mapping[str, Any]) -> dict[str, str]:
+def _as_shown(payload: Mapping[str, Any]) -> dict[str, str]:
     """An event's payload as people read it; HubSpot has two forms of it."""
     kind = str(payload.get("subscriptionType") or payload.get("eventType") or "unknown")
     about = payload.get("objectId") or payload.get("fromObjectId") or ""

@@ -1,4 +1,4 @@
-"""Echoes: which notices tell what the mirror knows already, our own writes above all.
+"""Classify notices by whether they are news to the mirror; its own writes above all are not.
 
 HubSpot tells an app of its own writes too, and does not say reliably whose they were. So a notice
 is held against the mirror instead: what it says stands there already, or was read after it
@@ -56,7 +56,7 @@ class _Mirror:
     """The properties that are mirrored, by type."""
 
 
-def judge(
+def classify(
     portal_id: int, notices: Sequence[Notice], *, after_reading: bool = False
 ) -> dict[int, Verdict]:
     """What each notice is to the mirror, by its event's id.
@@ -68,7 +68,7 @@ def judge(
             happened at the very moment of the last change too.
     """
     mirror = _look(portal_id, notices)
-    return {each.event_id: _judge(each, mirror, after_reading) for each in notices}
+    return {each.event_id: _classify(each, mirror, after_reading) for each in notices}
 
 
 _ROWS = text("""
@@ -141,23 +141,23 @@ def _pair_of(notice: Notice, rows: Mapping[Ref, _Row]) -> tuple[int, int, int] |
     return (notice.association.type_id, one.id, other.id) if one and other else None
 
 
-def _judge(notice: Notice, mirror: _Mirror, after_reading: bool) -> Verdict:
+def _classify(notice: Notice, mirror: _Mirror, after_reading: bool) -> Verdict:
     if any(ref in mirror.purged for ref in notice.refs):
         return Verdict.PURGED
     if notice.association:
-        return _judge_association(notice, mirror, after_reading)
+        return _classify_association(notice, mirror, after_reading)
     names = mirror.names[notice.object_type.name]
     if notice.kind == PROPERTY_CHANGE and notice.name not in names:
         return Verdict.IGNORED
     row = mirror.rows.get(notice.refs[0])
     if row is None:
-        return _judge_unknown(notice, mirror, after_reading)
+        return _classify_unknown(notice, mirror, after_reading)
     if notice.kind == MERGE and not _is_merged(notice, row, mirror.rows):
         return Verdict.NEWS
-    return _judge_known(notice, row, after_reading)
+    return _classify_known(notice, row, after_reading)
 
 
-def _judge_unknown(notice: Notice, mirror: _Mirror, after_reading: bool) -> Verdict:
+def _classify_unknown(notice: Notice, mirror: _Mirror, after_reading: bool) -> Verdict:
     """Of a record that the mirror does not have; after a reading, HubSpot has it not either."""
     if after_reading or notice.kind == DELETION:
         return Verdict.KNOWN
@@ -165,12 +165,12 @@ def _judge_unknown(notice: Notice, mirror: _Mirror, after_reading: bool) -> Verd
     return Verdict.OURS if is_ours else Verdict.NEWS
 
 
-def _judge_known(notice: Notice, row: _Row, after_reading: bool) -> Verdict:
+def _classify_known(notice: Notice, row: _Row, after_reading: bool) -> Verdict:
     if _was_read(notice, row, after_reading):
         return Verdict.KNOWN
     if notice.kind == PROPERTY_CHANGE:
-        return _judge_property(notice, row, after_reading)
-    return _known_if(_is_as_told(notice, row))
+        return _classify_property(notice, row, after_reading)
+    return _known_if(_agrees(notice, row))
 
 
 def _was_read(notice: Notice, row: _Row, after_reading: bool) -> bool:
@@ -181,7 +181,7 @@ def _was_read(notice: Notice, row: _Row, after_reading: bool) -> bool:
     )
 
 
-def _judge_property(notice: Notice, row: _Row, after_reading: bool) -> Verdict:
+def _classify_property(notice: Notice, row: _Row, after_reading: bool) -> Verdict:
     stands_here = (row.properties.get(notice.name) or "") == (notice.value or "")
     if notice.is_redacted or not stands_here:
         return Verdict.NEWS
@@ -191,7 +191,7 @@ def _judge_property(notice: Notice, row: _Row, after_reading: bool) -> Verdict:
     return _known_if(is_older or after_reading)
 
 
-def _judge_association(notice: Notice, mirror: _Mirror, after_reading: bool) -> Verdict:
+def _classify_association(notice: Notice, mirror: _Mirror, after_reading: bool) -> Verdict:
     pair = _pair_of(notice, mirror.rows)
     state = mirror.pairs.get(pair) if pair else None
     if not notice.is_removed:
@@ -206,7 +206,7 @@ def _is_merged(notice: Notice, survivor: _Row, rows: Mapping[Ref, _Row]) -> bool
     )
 
 
-def _is_as_told(notice: Notice, row: _Row) -> bool:
+def _agrees(notice: Notice, row: _Row) -> bool:
     if notice.kind == DELETION:
         return row.is_archived
     if notice.kind == RESTORE:

@@ -1,4 +1,4 @@
-"""Notices: what an event of a webhook says, in HubSpot's classic form or in the generic one.
+"""Read what an event of a webhook says, in HubSpot's classic form or in the generic one.
 
 A notice is a hint at which records and pairs to look. What it says of their values serves only to
 tell that the mirror knows already.
@@ -77,8 +77,8 @@ def read_notice(event_id: int, attempts: int, payload: Mapping[str, Any]) -> Not
         payload: as HubSpot sent it. Its fields are as HubSpot's docs and recorded deliveries
             show them; ``eventType`` stands for ``subscriptionType`` in older examples.
     """
-    told = payload.get("subscriptionType") or payload.get("eventType")
-    prefix, _, kind = told.partition(".") if isinstance(told, str) else ("", "", "")
+    event_type = payload.get("subscriptionType") or payload.get("eventType")
+    prefix, _, kind = event_type.partition(".") if isinstance(event_type, str) else ("", "", "")
     object_type = _BY_SINGULAR.get(prefix)
     if prefix == "object":
         object_type = _BY_TYPE_ID.get(str(payload.get("objectTypeId")))
@@ -105,14 +105,14 @@ def read_notice(event_id: int, attempts: int, payload: Mapping[str, Any]) -> Not
 
 def _read_ids(kind: str, payload: Mapping[str, Any]) -> tuple[str, ...]:
     if kind in _ABOUT_ONE_RECORD:
-        told = [payload.get("objectId")]
+        values = [payload.get("objectId")]
     elif kind == MERGE:
         merged = payload.get("mergedObjectIds")
-        told = [payload.get("newObjectId"), payload.get("primaryObjectId")]
-        told += merged if isinstance(merged, list) else []
+        values = [payload.get("newObjectId"), payload.get("primaryObjectId")]
+        values += merged if isinstance(merged, list) else []
     else:
         return ()
-    ids = [_id(each) for each in told]
+    ids = [_id(each) for each in values]
     return tuple(dict.fromkeys(each for each in ids if each))
 
 
@@ -146,9 +146,9 @@ def _read_association(event_id: int, attempts: int, payload: Mapping[str, Any]) 
 
 def _read_time(payload: Mapping[str, Any]) -> datetime:
     """When it happened; an event that does not say it is taken for news."""
-    told = payload.get("occurredAt")
+    occurred = payload.get("occurredAt")
     try:
-        return _EPOCH + timedelta(milliseconds=told) if type(told) is int else _LATEST
+        return _EPOCH + timedelta(milliseconds=occurred) if type(occurred) is int else _LATEST
     except OverflowError:
         return _LATEST
 

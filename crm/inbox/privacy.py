@@ -1,4 +1,4 @@
-"""Privacy: a person who was deleted in HubSpot for good leaves nothing behind here either."""
+"""Delete here, too, whatever concerns a person who was deleted in HubSpot for good."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""The inbox: what HubSpot's events tell is looked up there, unless the mirror knows it already.
+"""Look up in HubSpot what its events are about, unless the mirror knows it already.
 
 Doing it twice changes nothing: an event says only where to look, and a read is the truth. So a
 crash at any point is mended by doing it again, and neither order nor duplicates matter.
@@ -26,7 +26,7 @@ from crm.hubspot.errors import (
     HubSpotRefusedError,
     HubSpotScopeError,
 )
-from crm.inbox.already_known import Verdict, judge
+from crm.inbox.already_known import Verdict, classify
 from crm.inbox.events import MERGE, PRIVACY_DELETION, RESTORE, Notice, Ref, read_notice
 from crm.inbox.privacy import purge_contacts
 from crm.inbox.receive import TASK, unpack
@@ -172,7 +172,7 @@ def _process(portal_id: int, events: Sequence[_Event]) -> None:
     purged = [ref for each in notices if each.kind == PRIVACY_DELETION for ref in each.ids]
     if purged:
         purge_contacts(portal_id, purged)
-    verdicts = judge(portal_id, notices)
+    verdicts = classify(portal_id, notices)
     outcomes = _Outcomes({each.id: Verdict.IGNORED for each in events})
     news = []
     for notice in notices:
@@ -196,7 +196,7 @@ def _read(portal_id: int, news: Sequence[Notice]) -> None:
     reading = _Reading(client, portal_id)
     reading.refresh_records(news)
     reading.refresh_associations(news)
-    verdicts = judge(portal_id, news, after_reading=True)
+    verdicts = classify(portal_id, news, after_reading=True)
     outcomes, gone = _Outcomes(), set()
     for notice in news:
         unseen = [ref for ref in notice.refs if ref in reading.missing | reading.unread]

@@ -1,4 +1,4 @@
-"""Deliveries: kept as they come, and their events put into the inbox a moment later.
+"""Store deliveries as they come, and put their events into the inbox a moment later.
 
 Storing a hundred events takes many times as long as storing the text that holds them, and HubSpot
 waits for an answer.
@@ -42,13 +42,13 @@ def store_events(events: Sequence[Mapping[str, Any]]) -> None:
     """
     if not events:
         return
-    told = {
+    parameters = {
         # As we have read it: a number too large for Postgres would hold up all that comes after.
         # A row so small is written several times as fast.
         "body": zlib.compress(orjson.dumps(events), zlib.Z_BEST_SPEED),
         "hub_ids": list({each["portalId"] for each in events}),
     }
-    for (portal_id,) in write_at_once(_STORE, told):
+    for (portal_id,) in write_at_once(_STORE, parameters):
         with transaction():
             enqueue_once(TASK, portal_id)
     log.info("webhook stored", events=len(events))
@@ -89,9 +89,11 @@ def unpack() -> None:
 
 def _unpack_some() -> bool:
     with transaction() as session:
-        taken = sorted(session.execute(_TAKE, {"deliveries": _DELIVERIES}), key=lambda row: row.id)
-        bodies = [zlib.decompress(row.body).decode() for row in taken]
-        times = [row.received_at for row in taken]
-        if taken:
+        deliveries = sorted(
+            session.execute(_TAKE, {"deliveries": _DELIVERIES}), key=lambda row: row.id
+        )
+        bodies = [zlib.decompress(row.body).decode() for row in deliveries]
+        times = [row.received_at for row in deliveries]
+        if deliveries:
             session.execute(_UNPACK, {"bodies": bodies, "times": times})
-    return bool(taken)
+    return bool(deliveries)

@@ -1,4 +1,4 @@
-"""Webhooks: only what HubSpot signed is taken; what was taken can be listed and looked at anew."""
+"""List the events that HubSpot sent, and have them looked at again."""
 
 import time
 from collections.abc import Collection, Mapping

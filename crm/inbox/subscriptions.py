@@ -1,4 +1,4 @@
-"""Subscriptions: what an app must ask HubSpot to be told, for the mirror to stay true."""
+"""Say which events an app must ask HubSpot for, so that the mirror stays true."""
 
 from collections.abc import Iterator
 from typing import Any

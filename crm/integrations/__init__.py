@@ -1,4 +1,4 @@
-"""Integrations: what people connect by clicking, and what there is to see in it.
+"""Connect providers for people by a click, and show what there is to see in them.
 
 A connection belongs to the person who made it and lasts for hours. An administrator may let HubSpot
 stay connected instead; then the organization's portal is mirrored in the background.
@@ -15,7 +15,7 @@ from crm.accounts.callers import Caller
 from crm.config import Settings
 from crm.cursors import cursor_of, position_of
 from crm.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
-from crm.integrations import consent, staying_connected
+from crm.integrations import consent, portal_connection
 from crm.integrations.connections import Connections, NotConnectedError, revoke
 from crm.integrations.consent import Begun, Returned
 from crm.integrations.providers import PROVIDERS
@@ -53,7 +53,7 @@ class Integration:
     until: datetime | None
     """When the connection ends by itself; None where it stays."""
     stays_connected: bool
-    """Whether it is mirrored in the background, by whoever connected it."""
+    """Whether it is mirrored in the background, no matter who connected it."""
     problem: str | None
     """Why it is not mirrored although it stays connected, and what to do."""
 
@@ -82,21 +82,21 @@ def get_integration(caller: Caller, name: str) -> Integration:
     provider = _provider(name)
     connections = _connections(caller)
     held = connections.find(provider) if connections else None
-    kept = staying_connected.find_kept(caller.portal_id) if _is_hubspot(provider) else None
-    # One that has ended may be connected anew; one of the settings is mended there.
-    is_free = kept is None or bool(kept.problem and not kept.by_settings)
+    portal = portal_connection.find_connected(caller.portal_id) if _is_hubspot(provider) else None
+    # One that has ended may be connected again; one of the settings is mended there.
+    is_free = portal is None or bool(portal.problem and not portal.by_settings)
     return Integration(
         provider=provider.name,
         name=provider.label,
         types=provider.types,
         is_available=_lack_of(provider) is None,
         can_stay_connected=_is_hubspot(provider) and caller.is_admin and is_free,
-        can_disconnect=bool(held or (kept and caller.is_admin and not kept.by_settings)),
-        connected=bool(held or kept),
-        account=held.account if held else kept.account if kept else None,
+        can_disconnect=bool(held or (portal and caller.is_admin and not portal.by_settings)),
+        connected=bool(held or portal),
+        account=held.account if held else portal.account if portal else None,
         until=held.ends_at if held else None,
-        stays_connected=kept is not None,
-        problem=kept.problem if kept else None,
+        stays_connected=portal is not None,
+        problem=portal.problem if portal else None,
     )
 
 
@@ -145,7 +145,7 @@ def finish(name: str, returned: Returned) -> Finished:
     caller, tokens = given.caller, given.tokens
     if given.stay_connected:
         _check_may_stay(caller, provider)
-        staying_connected.keep(caller.portal_id, tokens)
+        portal_connection.connect_portal(caller.portal_id, tokens)
     elif connections := _connections(caller):
         connections.keep(provider, tokens)
     log.info("integration connected", provider=provider.name, stays=given.stay_connected)
@@ -212,12 +212,12 @@ def disconnect(caller: Caller, name: str) -> str:
     held = connections.forget(provider) if connections else None
     if held:
         return _farewell(provider, is_revoked=revoke(provider, held))
-    if not _is_hubspot(provider) or staying_connected.find_kept(caller.portal_id) is None:
+    if not _is_hubspot(provider) or portal_connection.find_connected(caller.portal_id) is None:
         raise NotConnectedError(f"{provider.label} is not connected")
     if not caller.is_admin:
         raise ForbiddenError("HubSpot stays connected; only an admin can disconnect it")
-    is_revoked = staying_connected.let_go(caller.portal_id, provider)
-    return f"{_farewell(provider, is_revoked=is_revoked)}. {staying_connected.KEPT}"
+    is_revoked = portal_connection.disconnect_portal(caller.portal_id, provider)
+    return f"{_farewell(provider, is_revoked=is_revoked)}. {portal_connection.WHAT_STAYS}"
 
 
 def _list_page(
@@ -245,7 +245,7 @@ def _check_may_stay(caller: Caller, provider: Provider) -> None:
         raise InvalidInputError(errors={"stay_connected": "Only HubSpot can stay connected."})
     if not caller.is_admin:
         raise ForbiddenError("Only an admin can let HubSpot stay connected")
-    staying_connected.refuse_second_way(caller.portal_id)
+    portal_connection.refuse_second_way(caller.portal_id)
 
 
 def _farewell(provider: Provider, *, is_revoked: bool) -> str:

@@ -17,7 +17,7 @@ from cryptography.fernet import InvalidToken, MultiFernet
 
 from crm.errors import ConflictError
 from crm.hubspot.errors import HubSpotError
-from crm.integrations import staying_connected
+from crm.integrations import portal_connection
 from crm.integrations.providers.api_calls import LONGEST_CALL
 from crm.integrations.providers.errors import (
     REFUSED,
@@ -179,7 +179,7 @@ def revoke(provider: Provider, connection: Connection) -> bool:
 
     HubSpot may have given the same grant to a portal that stays connected: then it goes on.
     """
-    if isinstance(provider, HubSpot) and staying_connected.holds(connection.refresh_token):
+    if isinstance(provider, HubSpot) and portal_connection.uses_grant(connection.refresh_token):
         return True
     try:
         return provider.revoke(connection.access_token, connection.refresh_token)

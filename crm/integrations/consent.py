@@ -1,4 +1,4 @@
-"""Consent: a person is sent to a provider with a ``state``, and comes back with it and a code.
+"""Send a person to a provider with a ``state``, to come back with it and a code.
 
 The ``state`` is random, counts once and for ten minutes. It belongs to the provider, to the browser
 that began, which shows a cookie, and to the person's sign-in. So nobody can have somebody else
@@ -165,7 +165,7 @@ def _take(settings: Settings, state: str) -> dict[str, Any] | None:
 
 
 def _key(state: str) -> str:
-    # Whoever reads Redis must not find states to use.
+    # Who reads Redis must not find states to use.
     return PREFIX + _digest(state)
 
 

@@ -1,4 +1,4 @@
-"""What is kept for a while and then forgets itself: in Redis, or in the memory of this process.
+"""Keep what expires after a while: in Redis, or in the memory of this process.
 
 Memory is for the embedded default, where there is one web process; several need Redis to know of
 one another's connections.

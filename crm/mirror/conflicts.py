@@ -1,4 +1,4 @@
-"""Conflicts: a property that was changed here and not yet sent, and in HubSpot as well.
+"""Decide which side wins a property that was changed here, unsent as yet, and in HubSpot too.
 
 A value written here stands until HubSpot has answered. Where HubSpot's value has meanwhile become
 another than the one it was to replace, the policy of that property decides; whichever way, the
@@ -36,8 +36,8 @@ class Policies:
         default: Policy = "newest"
         exceptions: dict[str, Policy] = {}
         for part in filter(None, (each.strip() for each in described.split(","))):
-            name, equals, told = part.rpartition("=")
-            policy = next((each for each in POLICIES if each == told.strip()), None)
+            name, equals, policy_name = part.rpartition("=")
+            policy = next((each for each in POLICIES if each == policy_name.strip()), None)
             if policy is None or (equals and name.count(".") != 1):
                 raise ValueError(f"{part!r} is not like contacts.phone={'|'.join(POLICIES)}")
             if equals:
@@ -52,7 +52,7 @@ class Policies:
 
 
 @dataclass(frozen=True)
-class Draft:
+class UnsentValue:
     """A row's value that waits to be sent."""
 
     name: str
@@ -64,16 +64,16 @@ class Draft:
     """Whether we had HubSpot clear it, so that another record can have HubSpot's value first."""
 
     @classmethod
-    def read(cls, name: str, row: Mapping[str, Any]) -> "Draft":
-        """The draft of one property of a row with its ``properties`` and ``drafts``."""
-        draft = row["drafts"].get(name, {})
+    def read(cls, name: str, row: Mapping[str, Any]) -> "UnsentValue":
+        """Read one property of a row with its ``properties`` and ``drafts``."""
+        ours = row["drafts"].get(name, {})
         return cls(
             name=name,
             value=row["properties"].get(name),
-            at=parse_time(draft.get("at")),
-            over=draft.get("over"),
-            knows_over="over" in draft,
-            is_cleared="cleared" in draft,
+            at=parse_time(ours.get("at")),
+            over=ours.get("over"),
+            knows_over="over" in ours,
+            is_cleared="cleared" in ours,
         )
 
     def is_contested(self, theirs: HubSpotRecord) -> bool:
@@ -87,7 +87,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Ruling:
+class Resolution:
     """Who has won a property, and why."""
 
     name: str
@@ -100,22 +100,24 @@ class Ruling:
     reason: str
 
 
-def rule(policy: Policy, draft: Draft, value: str | None, changed_at: datetime) -> Ruling:
+def resolve(
+    policy: Policy, ours: UnsentValue, value: str | None, changed_at: datetime
+) -> Resolution:
     """Decide about a contested property.
 
     Args:
         policy: of the property.
-        draft: this side's.
+        ours: this side's value.
         value: HubSpot's.
         changed_at: when HubSpot's value was set.
     """
-    is_newer = draft.at is None or changed_at > draft.at
+    is_newer = ours.at is None or changed_at > ours.at
     hubspot_wins = policy == "hubspot" or (policy == "newest" and is_newer)
     reason = f"policy {policy}"
     if policy == "newest":
-        here = draft.at.isoformat() if draft.at else "before"
+        here = ours.at.isoformat() if ours.at else "before"
         reason += f": changed in HubSpot at {changed_at.isoformat()}, here at {here}"
-    return Ruling(draft.name, hubspot_wins, value, draft.over, changed_at, reason)
+    return Resolution(ours.name, hubspot_wins, value, ours.over, changed_at, reason)
 
 
 def _is_same(one: str | None, other: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""ETags: by what a caller tells one version of a record from another."""
+"""Tag versions of a record, so that a caller tells one from another."""
 
 from datetime import datetime
 

@@ -1,10 +1,10 @@
-"""Matching: which row of the mirror a record of HubSpot's is, and which rows it makes needless.
+"""Find which row of the mirror a record of HubSpot's is, and which rows it makes needless.
 
 A record is known by its id; by the ids that were merged into it; by ``crm_uid`` when it was sent
 from here and the answer was lost; a contact by its e-mail when it waits here to be sent.
 
-A record whose own row waits to get another e-mail, or to be archived, gives its address up: whoever
-waits here with that address is somebody else.
+A record whose own row waits to get another e-mail, or to be archived, gives its address up: a row
+that waits here with that address is another contact's.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,8 +43,8 @@ class Match:
 
     record: HubSpotRecord
     row: Row | None
-    folded: Sequence[Row] = ()
-    """Other rows of the same record, which end in this one."""
+    merged: Sequence[Row] = ()
+    """Other rows of the same record, which are merged into this one."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Matches:
     """What a batch of records means for the mirror."""
 
     matches: list[Match] = field(default_factory=list)
-    robbed: list[Row] = field(default_factory=list)
+    without_email: list[Row] = field(default_factory=list)
     """Rows of other records whose e-mail has gone to one of these."""
 
 
@@ -110,25 +110,25 @@ def match(
         row = found.rows[0] if found.rows else None
         if row and _is_older(record, row):
             continue
-        matches.robbed += found.robbed
+        matches.without_email += found.without_email
         matches.matches.append(Match(record, row, found.rows[1:]))
-    folded = {row.id for each in matches.matches for row in each.folded}
-    matches.robbed = [row for row in matches.robbed if row.id not in folded]
+    merged = {row.id for each in matches.matches for row in each.merged}
+    matches.without_email = [row for row in matches.without_email if row.id not in merged]
     return matches
 
 
 def merged_ids(record: HubSpotRecord) -> list[str]:
     """The ids that lead to this record since merges, its own left out."""
-    told = record.properties.get(MERGED_IDS) or ""
+    listed = record.properties.get(MERGED_IDS) or ""
     return [
-        each for each in (part.strip() for part in told.split(";")) if each not in ("", record.id)
+        each for each in (part.strip() for part in listed.split(";")) if each not in ("", record.id)
     ]
 
 
 @dataclass(frozen=True)
 class _Found:
     rows: list[Row]
-    robbed: list[Row]
+    without_email: list[Row]
 
 
 class _Rows:
@@ -156,8 +156,8 @@ class _Rows:
         if holder and not holder.hs_object_id:
             rows = list({row.id: row for row in (*rows, *self._untaken([holder]))}.values())
         self._taken |= {row.id for row in rows}
-        is_robbed = holder and holder.id not in {row.id for row in rows}
-        return _Found(rows, [holder] if holder and is_robbed else [])
+        loses_email = holder and holder.id not in {row.id for row in rows}
+        return _Found(rows, [holder] if holder and loses_email else [])
 
     def _own_rows(self, record: HubSpotRecord) -> list[Row]:
         """The rows that are the record's whatever its e-mail."""

@@ -1,4 +1,4 @@
-"""Folding: rows that turn out to be one record become one row, and nothing of them is lost."""
+"""Make one row of several that turn out to be one record, and lose nothing of them."""
 
 from collections.abc import Sequence
 
@@ -52,27 +52,31 @@ _ALIAS = text("""
 """)
 
 
-def fold(
+def merge_rows(
     session: Session, portal_id: int, object_type: ObjectType, matches: Sequence[Match]
 ) -> None:
-    """Let the folded rows of matches end in their row; old ids of HubSpot's lead there from now on.
+    """Merge the other rows of matches into their row; HubSpot's old ids lead there from now on.
 
-    The unsent properties of the folded rows are the caller's to keep.
+    The unsent properties of the merged rows are the caller's to keep.
     """
     aliases = {
         row.hs_object_id: each.row.id
         for each in matches
         if each.row
-        for row in (each.row, *each.folded)
+        for row in (each.row, *each.merged)
         if row.hs_object_id and row.hs_object_id != each.record.id
     }
-    pairs = {row.id: each.row.id for each in matches if each.row for row in each.folded}
+    pairs = {row.id: each.row.id for each in matches if each.row for row in each.merged}
     if pairs:
         log.info("rows are one record", rows=len(pairs))
-        told = {"olds": list(pairs), "keeps": list(pairs.values())}
+        parameters = {"olds": list(pairs), "keeps": list(pairs.values())}
         for step in _STEPS:
-            session.execute(step, told)
-        gone = {row_id: kept for row_id, kept in session.execute(_DELETE, told) if kept}
+            session.execute(step, parameters)
+        gone = {
+            row_id: external_id
+            for row_id, external_id in session.execute(_DELETE, parameters)
+            if external_id
+        }
         session.execute(
             _KEEP_EXTERNAL_IDS,
             {"keeps": [pairs[each] for each in gone], "external_ids": list(gone.values())},

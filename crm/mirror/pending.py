@@ -1,4 +1,4 @@
-"""The outbox: the rows and pairs of the mirror that wait for HubSpot, and what became of them."""
+"""List the rows and pairs of the mirror that wait for HubSpot, and apply its answers to them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -227,7 +227,7 @@ _REFUSED = text("""
 _IN_ORDER = text("SELECT FROM records WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 
 
-def settle_records(
+def apply_outcome(
     rows: Sequence[PendingRecord],
     outcome: BatchOutcome[str, HubSpotRecord],
     mirrored: Collection[str],
@@ -250,7 +250,7 @@ def settle_records(
         if row.key in outcome.done
     }
 
-    def settle(session: Session) -> dict[int, HubSpotError]:
+    def apply(session: Session) -> dict[int, HubSpotError]:
         session.execute(_IN_ORDER, {"ids": [row.id for row in rows]})
         accepted = set(
             session.scalars(_ACCEPTED, {"answers": orjson.dumps(list(answers.values())).decode()})
@@ -270,7 +270,7 @@ def settle_records(
         session.execute(_REFUSED, {"refusals": orjson.dumps(refusals).decode()})
         return refused
 
-    refused = in_one_transaction(settle)
+    refused = in_one_transaction(apply)
     for row_id, error in refused.items():
         # HubSpot's words may hold the record's values; they stand in the row.
         log.warning(
@@ -295,17 +295,17 @@ _ARCHIVED = text("""
 """)
 
 
-def settle_archived(rows: Sequence[PendingRecord], found: Mapping[str, str]) -> None:
+def apply_archived(rows: Sequence[PendingRecord], found: Mapping[str, str]) -> None:
     """Write down that HubSpot has archived rows, whose ids it told by their keys."""
     gone = [
         {"id": row.id, "revision": row.revision, "hs_object_id": found.get(row.key)} for row in rows
     ]
 
-    def settle(session: Session) -> None:
+    def apply(session: Session) -> None:
         session.execute(_IN_ORDER, {"ids": [row.id for row in rows]})
         session.execute(_ARCHIVED, {"gone": orjson.dumps(gone).decode()})
 
-    in_one_transaction(settle)
+    in_one_transaction(apply)
 
 
 _REFUSED_PAIRS = text("""
@@ -316,7 +316,7 @@ _REFUSED_PAIRS = text("""
 """)
 
 
-def settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> None:
+def apply_pair_outcome(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> None:
     """Write down what became of the pairs, whose row ids are given."""
     synced = [ids[pair] for pair in outcome.done]
     refusals = []
@@ -331,7 +331,7 @@ def settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> 
         )
         refusals.append({"id": ids[pair], "rejection": error.as_rejection()})
 
-    def settle(session: Session) -> None:
+    def apply(session: Session) -> None:
         session.execute(
             update(Association)
             .where(Association.id.in_(synced))
@@ -339,7 +339,7 @@ def settle_pairs(ids: Mapping[Pair, int], outcome: BatchOutcome[Pair, None]) -> 
         )
         session.execute(_REFUSED_PAIRS, {"refusals": orjson.dumps(refusals).decode()})
 
-    in_one_transaction(settle)
+    in_one_transaction(apply)
 
 
 @dataclass(frozen=True)
@@ -366,18 +366,18 @@ def find_sendable(
     with transaction() as session:
         found = session.execute(_WAITS_FOR_EMAIL, {**keys, "ids": [row.id for row in rows]}).all()
     holders = {each.id: already_exists(each.hs_object_id) for each in found if each.is_refused}
-    kept_out = [row for row in rows if row.id in holders]
+    excluded = [row for row in rows if row.id in holders]
     refusals = BatchOutcome[str, HubSpotRecord](
-        refused={row.key: holders[row.id] for row in kept_out}
+        refused={row.key: holders[row.id] for row in excluded}
     )
-    refused = settle_records(kept_out, refusals, ()) if kept_out else {}
+    refused = apply_outcome(excluded, refusals, ()) if excluded else {}
     left_out = {each.id for each in found}
     return Sendable(
         [row for row in rows if row.id not in left_out], left_out - holders.keys(), refused
     )
 
 
-def find_in_circle(ids: Collection[int]) -> PendingRecord | None:
+def find_in_cycle(ids: Collection[int]) -> PendingRecord | None:
     """One of several contacts each of which waits for the e-mail of the next, and so for itself.
 
     One that HubSpot has, if there is any.

@@ -1,4 +1,4 @@
-"""Drafting: many rows of the mirror are written at once, or made again what they were.
+"""Write many rows of the mirror at once, or make them again what they were.
 
 Each call is a constant number of statements, whatever the number of rows, within the caller's
 transaction. Rows that are written are held for the request that sends them at once.
@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from crm.mirror.rows import drafts_of
+from crm.mirror.rows import drafts_sql
 from crm.object_types import ObjectType
 
 HOLD = timedelta(seconds=45)
@@ -41,8 +41,8 @@ class Before:
 
 
 @dataclass(frozen=True)
-class Drafted:
-    """A row as it was written, and what is needed to undo that."""
+class Edit:
+    """A row as it was written, with what it takes to undo that."""
 
     id: int
     uuid: UUID
@@ -121,7 +121,7 @@ _UPDATE = text(f"""
     UPDATE records SET
         properties = records.properties || incoming.properties,
         unsent = ARRAY(SELECT DISTINCT unnest(records.unsent || incoming.names)),
-        drafts = records.drafts || {drafts_of("incoming.properties")},
+        drafts = records.drafts || {drafts_sql("incoming.properties")},
         state = 'pending', rejection = NULL, revision = revision + 1, updated_at = now(),
         held_until = CASE WHEN held_until > now() THEN held_until ELSE now() + :hold END
     FROM jsonb_to_recordset(CAST(:incoming AS jsonb)) AS incoming(
@@ -131,7 +131,7 @@ _UPDATE = text(f"""
 """)  # noqa: S608 - our own
 
 
-def update(session: Session, changes: Sequence[tuple[Before, Mapping[str, str]]]) -> list[Drafted]:
+def update(session: Session, changes: Sequence[tuple[Before, Mapping[str, str]]]) -> list[Edit]:
     """Change properties of rows; one of which nothing changes stays as it is."""
     incoming = [
         {"row_id": row.id, "properties": properties, "names": list(properties)}
@@ -143,17 +143,15 @@ def update(session: Session, changes: Sequence[tuple[Before, Mapping[str, str]]]
     written = session.execute(_UPDATE, {"incoming": orjson.dumps(incoming).decode(), "hold": HOLD})
     after = {row.id: row for row in written}
     return [
-        Drafted(
-            row.id, row.uuid, row, list(properties), after[row.id].revision, after[row.id].drafts
-        )
+        Edit(row.id, row.uuid, row, list(properties), after[row.id].revision, after[row.id].drafts)
         if row.id in after
         else _unchanged(row)
         for row, properties in changes
     ]
 
 
-def _unchanged(row: Before) -> Drafted:
-    return Drafted(row.id, row.uuid, row, [], row.revision, {})
+def _unchanged(row: Before) -> Edit:
+    return Edit(row.id, row.uuid, row, [], row.revision, {})
 
 
 _INSERT = text("""
@@ -176,7 +174,7 @@ class New:
 
 def insert(
     session: Session, portal_id: int, object_type: ObjectType, rows: Sequence[New]
-) -> list[Drafted]:
+) -> list[Edit]:
     """Create rows.
 
     Raises:
@@ -205,7 +203,7 @@ def insert(
     )
     ids = {row.uuid: row for row in written}
     return [
-        Drafted(ids[uuid].id, uuid, None, list(row.properties), ids[uuid].revision, {})
+        Edit(ids[uuid].id, uuid, None, list(row.properties), ids[uuid].revision, {})
         for uuid, row in zip(uuids, rows, strict=True)
     ]
 
@@ -222,13 +220,13 @@ _ARCHIVE = text("""
 """)
 
 
-def archive(session: Session, row: Before) -> Drafted:
+def archive(session: Session, row: Before) -> Edit:
     """Archive a row; what waited to be sent of it, nobody wants any more."""
     revision = session.execute(_ARCHIVE, {"id": row.id, "hold": HOLD}).scalar_one()
-    return Drafted(row.id, row.uuid, row, [], revision, {})
+    return Edit(row.id, row.uuid, row, [], revision, {})
 
 
-# A row that others have written since keeps what they wrote: each value is known by its draft.
+# A row that others have written since keeps what they wrote: a value is known by when it was set.
 _UNDO = text("""
     UPDATE records SET
         properties = (records.properties - undone.names) || undone.properties,
@@ -280,21 +278,21 @@ _FORGET_HISTORY = text("""
 """)
 
 
-def undo(session: Session, drafted: Sequence[Drafted]) -> None:
+def undo(session: Session, edits: Sequence[Edit]) -> None:
     """Make rows what they were before, their history included; new ones are gone again.
 
     The rows are no longer held.
     """
-    new = [{"id": row.id, "written": row.revision} for row in drafted if row.before is None]
+    new = [{"id": row.id, "written": row.revision} for row in edits if row.before is None]
     gone = set(session.scalars(_FORGET_ROWS, {"told": orjson.dumps(new).decode()}))
-    told = [_told(row) for row in drafted if row.id not in gone]
-    if told:
-        parameters = {"told": orjson.dumps(told).decode()}
+    rows = [_as_json(row) for row in edits if row.id not in gone]
+    if rows:
+        parameters = {"told": orjson.dumps(rows).decode()}
         session.execute(_UNDO, parameters)
         session.execute(_FORGET_HISTORY, parameters)
 
 
-def _told(row: Drafted) -> dict[str, Any]:
+def _as_json(row: Edit) -> dict[str, Any]:
     before = row.before
     return {
         "id": row.id,
@@ -312,16 +310,16 @@ def _told(row: Drafted) -> dict[str, Any]:
     }
 
 
-_TAKE = text("""
+_HOLD_ROWS = text("""
     UPDATE records SET held_until = now() + :hold
     WHERE id = ANY(:ids) AND (held_until IS NULL OR held_until < now())
     RETURNING id
 """)
 
 
-def take(session: Session, ids: Collection[int]) -> set[int]:
+def hold(session: Session, ids: Collection[int]) -> set[int]:
     """Hold rows that nobody else holds; returns which."""
-    return set(session.scalars(_TAKE, {"ids": list(ids), "hold": HOLD}))
+    return set(session.scalars(_HOLD_ROWS, {"ids": list(ids), "hold": HOLD}))
 
 
 def release(session: Session, ids: Collection[int]) -> None:

@@ -1,4 +1,4 @@
-"""Settling: writing into the mirror what HubSpot's records are, and who won which property."""
+"""Write into the mirror what HubSpot's records are, and who won which property."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from crm.hubspot.answers import HubSpotRecord
-from crm.mirror.conflicts import Ruling
+from crm.mirror.conflicts import Resolution
 from crm.mirror.match import Row
 from crm.object_types import ObjectType
 
@@ -18,23 +18,23 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What of a record the mirror takes, and what of the row's drafts is left."""
+class RecordUpdate:
+    """What of a record the mirror takes, and which of the row's unsent values are left."""
 
     row_id: int | None
     record: HubSpotRecord
     properties: Mapping[str, str | None]
     unsent: Sequence[str] | None = None
     drafts: Mapping[str, Any] | None = None
-    rulings: Sequence[Ruling] = ()
+    resolutions: Sequence[Resolution] = ()
 
 
 def write(
-    session: Session, portal_id: int, object_type: ObjectType, settled: Sequence[Settled]
+    session: Session, portal_id: int, object_type: ObjectType, updates: Sequence[RecordUpdate]
 ) -> int:
     """Write records into the mirror; returns how many of its rows were not like this."""
-    known = [each for each in settled if each.row_id]
-    new = [each for each in settled if not each.row_id and not each.record.archived]
+    known = [each for each in updates if each.row_id]
+    new = [each for each in updates if not each.row_id and not each.record.archived]
     keys = {"portal_id": portal_id, "object_type": object_type.name}
     changed = 0
     if known:
@@ -109,7 +109,7 @@ _INSERT = text(f"""
 """)  # noqa: S608 - our own
 
 
-def _as_json(settled: Iterable[Settled]) -> dict[str, str]:
+def _as_json(updates: Iterable[RecordUpdate]) -> dict[str, str]:
     incoming = [
         {
             "row_id": each.row_id,
@@ -121,7 +121,7 @@ def _as_json(settled: Iterable[Settled]) -> dict[str, str]:
             "updated_at": each.record.updated_at,
             "archived": each.record.archived,
         }
-        for each in settled
+        for each in updates
     ]
     return {"incoming": orjson.dumps(incoming).decode()}
 
@@ -134,11 +134,11 @@ _RELEASE = text("""
 """)
 
 
-def release_emails(session: Session, robbed: Sequence[Row]) -> None:
+def release_emails(session: Session, without_email: Sequence[Row]) -> None:
     """Take away the e-mails that other records have now."""
-    if robbed:
-        log.info("e-mail is another contact's", record_ids=[row.id for row in robbed])
-        session.execute(_RELEASE, {"ids": [row.id for row in robbed]})
+    if without_email:
+        log.info("e-mail is another contact's", record_ids=[row.id for row in without_email])
+        session.execute(_RELEASE, {"ids": [row.id for row in without_email]})
 
 
 _ARCHIVE = text("""
@@ -177,21 +177,21 @@ _NOTE_THEIRS = text("""
 """)
 
 
-def note_rulings(session: Session, rulings: Sequence[tuple[int, Ruling]]) -> None:
+def note_resolutions(session: Session, resolutions: Sequence[tuple[int, Resolution]]) -> None:
     """Write into the history of rows, whose ids are given, which values have lost, and why."""
     for hubspot_wins, statement in ((True, _OVERRULE_OURS), (False, _NOTE_THEIRS)):
-        told = [
+        rows = [
             {
                 "record_id": row_id,
-                "name": ruling.name,
-                "over": ruling.over,
-                "value": ruling.value,
-                "changed_at": ruling.changed_at,
-                "reason": ruling.reason,
+                "name": resolution.name,
+                "over": resolution.over,
+                "value": resolution.value,
+                "changed_at": resolution.changed_at,
+                "reason": resolution.reason,
             }
-            for row_id, ruling in rulings
-            if ruling.hubspot_wins is hubspot_wins
+            for row_id, resolution in resolutions
+            if resolution.hubspot_wins is hubspot_wins
         ]
-        if told:
-            log.info("conflict settled", hubspot_wins=hubspot_wins, rulings=len(told))
-            session.execute(statement, {"rulings": orjson.dumps(told).decode()})
+        if rows:
+            log.info("conflict settled", hubspot_wins=hubspot_wins, rulings=len(rows))
+            session.execute(statement, {"rulings": orjson.dumps(rows).decode()})

@@ -1,4 +1,4 @@
-"""The mirror's rows: every change made on this side is written here, ready to be sent."""
+"""Write changes made on this side into the mirror, ready to be sent."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ def write_contact(portal_id: int, properties: Properties) -> int:
     )
     # Names already waiting and the new ones, each once.
     unsent = text("ARRAY(SELECT DISTINCT unnest(records.unsent || excluded.unsent))")
-    drafts = text(f"records.drafts || {drafts_of('excluded.properties')}")
+    drafts = text(f"records.drafts || {drafts_sql('excluded.properties')}")
     statement = new.on_conflict_do_update(
         index_elements=[Record.portal_id, Record.email],
         index_where=Record.archived_at.is_(None),
@@ -54,7 +54,7 @@ def write_contact(portal_id: int, properties: Properties) -> int:
     return db.session.execute(statement.returning(Record.id)).scalar_one()
 
 
-def drafts_of(changes: str) -> str:
+def drafts_sql(changes: str) -> str:
     """SQL for the drafts that changes make of a row of ``records``; see ``Record.drafts``.
 
     A record that HubSpot has not, as far as we know, may have been sent all the same; then it

@@ -1,4 +1,4 @@
-"""The doctor: is everything between us and HubSpot as it must be, and if not, what to do.
+"""Find whether everything between us and HubSpot is as it must be, and if not, what to do.
 
 It looks and changes nothing. Whatever goes wrong is a finding.
 """
@@ -191,15 +191,15 @@ def _check_version(version: str) -> Finding:
 
 
 def _check_limits(headers: Mapping[str, str]) -> Finding:
-    told = {
+    left_of = {
         period: (int(headers[remaining]), int(headers[most]))
         for period, (remaining, most) in _LIMITS.items()
         if all(_NUMBER.fullmatch(headers.get(each, "")) for each in (remaining, most))
     }
     found = ", ".join(
-        f"{left} of {most} calls for the {each}" for each, (left, most) in told.items()
+        f"{left} of {most} calls for the {each}" for each, (left, most) in left_of.items()
     )
-    left, most = told.get(_DAY, (1, 1))
+    left, most = left_of.get(_DAY, (1, 1))
     advice = "Wait until midnight in the portal's time zone, or let its other apps call less"
     if left == 0:
         return fail("limits", f"{found} are left", advice)

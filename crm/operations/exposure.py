@@ -1,4 +1,4 @@
-"""Before this machine is shown to the Internet: nobody may get in without a credential."""
+"""Check, before this machine is shown to the Internet, that nobody gets in without a credential."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Findings: what a check of the service found, and what to do about it."""
+"""Describe what a check of the service found, and what to do about it."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Gauges: what the database tells of the service's state, for whoever watches it."""
+"""Measure the service's state in the database, for those who watch it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

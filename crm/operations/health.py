@@ -1,4 +1,4 @@
-"""Health: whether the service, its dependencies and its workers are up."""
+"""Check whether the service, its dependencies and its workers are up."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -38,7 +38,7 @@ _OF_HUBSPOT = ("status", "response_time_ms", "rate_limit_remaining")
 _METRICS = ("active_scans", "completed_scans_today", "total_deals_extracted_today")
 _ASKED_EVERY = timedelta(seconds=30)
 _BROKEN = 500
-"""The status from which on an answer says that whoever answers is broken."""
+"""The status from which on an answer says that the other side is broken."""
 _began = time.monotonic()
 # A thread for each dependency, and some for the metrics, which take longer.
 _asking = ThreadPoolExecutor(max_workers=3, thread_name_prefix="health")
@@ -109,9 +109,9 @@ def check() -> dict[str, Any]:
     cache = settings.redis_url and asking.ask(
         "redis", partial(_timed, partial(_ask_redis, settings.redis_url))
     )
-    known, told = _wait_for(database, until)
+    known, state = _wait_for(database, until)
     dependencies = {
-        "database": told,
+        "database": state,
         "hubspot_api": _look_at_hubspot(asking, known, until),
         "redis_cache": _wait_for(cache, until)[1] if cache else _IN_MEMORY,
     }

@@ -1,4 +1,4 @@
-"""Rotation: everything that is encrypted at rest is encrypted anew, with the first of the keys.
+"""Encrypt again, with the first of the keys, everything that is encrypted at rest.
 
 It can be interrupted and done again, beside a running service: what is under the first key already
 is left alone, and a value changes only if it is still the one that was read.
@@ -25,7 +25,7 @@ _PAUSE = 0.2
 
 _IS_FREE = "(refresh_leased_until IS NULL OR refresh_leased_until < now())"
 COLUMNS = {
-    # Whoever refreshes it stores what comes back only if the one it began with is still there.
+    # Who refreshes it stores what comes back only if the one it began with is still there.
     ("portals", "refresh_token"): _IS_FREE,
     ("portals", "access_token"): "true",
     ("scans", "token"): "true",
@@ -42,7 +42,7 @@ class Rotated:
 
 
 def rotate(pause: Callable[[float], None] = time.sleep) -> Rotated:
-    """Encrypt everything anew with the first key.
+    """Encrypt everything again with the first key.
 
     Args:
         pause: waits the given seconds, for a refresh that is under way.
@@ -102,26 +102,26 @@ class _Rotation:
             if not rows:
                 return missed
             after = rows[-1][0]
-            anew = [(each, old, new) for each, old in rows if (new := self._anew(old))]
-            if not anew:
+            renewed = [(each, old, new) for each, old in rows if (new := self._reencrypted(old))]
+            if not renewed:
                 continue
-            ids, olds, news = map(list, zip(*anew, strict=True))
+            ids, olds, news = map(list, zip(*renewed, strict=True))
             with transaction() as session:
                 changed = session.execute(write, {"ids": ids, "old": olds, "new": news}).all()
             self.done.rotated += len(changed)
-            missed += len(anew) - len(changed)
+            missed += len(renewed) - len(changed)
 
     def rotate_store(self) -> None:
         """The same for what is kept for a while."""
         store = get_store()
         for prefix in (connections.PREFIX, consent.PREFIX):
             for key in store.list_keys(prefix):
-                # Done anew for as long as others store other values meanwhile.
-                while (old := store.find(key)) and (new := self._anew(old)):
+                # Done again for as long as others store other values meanwhile.
+                while (old := store.find(key)) and (new := self._reencrypted(old)):
                     if store.swap(key, old, new):
                         self.done.rotated += 1
 
-    def _anew(self, secret: bytes) -> bytes | None:
+    def _reencrypted(self, secret: bytes) -> bytes | None:
         """The secret under the first key; None if it is already, or no key decrypts it."""
         try:
             self.first.decrypt(secret)

@@ -1,4 +1,4 @@
-"""Standing: how far the mirror and HubSpot are in step, for somebody who looks."""
+"""Tell how far the mirror and HubSpot are in step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from crm.db import db
 
-_STANDING = text("""
+_SELECT = text("""
     SELECT
         portal.set_up_at IS NOT NULL AS is_set_up,
         portal.disabled_reason,
@@ -42,7 +42,7 @@ _STANDING = text("""
 
 
 @dataclass(frozen=True)
-class Standing:
+class SyncStatus:
     """How a portal stands."""
 
     is_set_up: bool
@@ -69,6 +69,6 @@ class Standing:
     has_worker: bool
 
 
-def find_standing(portal_id: int) -> Standing:
+def find_sync_status(portal_id: int) -> SyncStatus:
     """How a portal stands at this moment."""
-    return Standing(*db.session.execute(_STANDING, {"portal_id": portal_id}).one())
+    return SyncStatus(*db.session.execute(_SELECT, {"portal_id": portal_id}).one())

@@ -1,6 +1,6 @@
-"""Fetched: what HubSpot says of a portal's object types is kept in Postgres, and served from there.
+"""Keep in Postgres what HubSpot says of a portal's object types, and serve it from there.
 
-Of all processes one asks HubSpot anew when a set has outlived its life; meanwhile, and while
+Of all processes one asks HubSpot again when a set has outlived its life; meanwhile, and while
 HubSpot is down, the others have the stale one. Where there is none yet, they wait a moment.
 """
 
@@ -24,7 +24,7 @@ from crm.portals import portals
 log = structlog.get_logger(__name__)
 
 _PAUSE = timedelta(seconds=5)
-"""Between two attempts to ask HubSpot, whoever wants to know."""
+"""Between two attempts to ask HubSpot, for all who want to know."""
 _PATIENCE = 2.0
 """Seconds in which another process, perhaps a worker that starts just now, brings the first set."""
 _POLL = 0.05
@@ -37,7 +37,7 @@ class FetchedSets:
     Args:
         table: where they are kept.
         column: of the table, that holds a set as JSON.
-        life: after which a set is fetched anew.
+        life: after which a set is fetched again.
         fetch: asks HubSpot for the set of an object type, by its name.
     """
 

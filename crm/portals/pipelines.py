@@ -1,4 +1,4 @@
-"""Pipelines: fetched from HubSpot into Postgres, where they live shortly, and served from there."""
+"""Fetch a portal's pipelines into Postgres, where they live shortly, and check stages by them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta

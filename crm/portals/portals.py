@@ -1,4 +1,4 @@
-"""Portals: which HubSpot account an organization's rows belong to, and how to speak to it."""
+"""Find the HubSpot account that an organization's rows belong to, and connect to it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping

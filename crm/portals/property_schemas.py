@@ -1,4 +1,4 @@
-"""Schemas: which properties a portal's records have, what they hold, and what the mirror takes."""
+"""Fetch which properties a portal's records have, and list those that the mirror takes."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

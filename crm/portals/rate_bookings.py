@@ -1,4 +1,4 @@
-"""Bookings: when a call may be made, as every process of a portal agrees through Postgres.
+"""Book calls in Postgres, where every process of a portal agrees when one may be made.
 
 A booking is one statement and one commit, by Postgres's clock. It takes the first moment at which
 HubSpot's rolling windows have room and writes it down, so that nobody else takes it; the caller

@@ -1,4 +1,4 @@
-"""The budget: how often HubSpot may be called for a portal, shared by every process.
+"""Hold every process to how often HubSpot may be called for a portal.
 
 Three limits (the rolling ten seconds, searches a second, the day) and three lanes of callers, and a
 fourth for portals that scans alone call. The limits are learnt from HubSpot's answers.
@@ -133,29 +133,32 @@ class PortalBudget:
         To be called by the thread that waited.
         """
         booking: Booking = self._of_thread.booking
-        told = _Told.read(headers)
+        reported = _Reported.read(headers)
         if error and error.policy == "DAILY":
-            self._learn_day(told.day_max, told.day_max, RETRY_DAY_EVERY)
+            self._learn_day(reported.day_max, reported.day_max, RETRY_DAY_EVERY)
             return
-        if _is_news(told, booking):
-            self._learn_day(told.day_max, told.day_used, timedelta())
+        if _is_news(reported, booking):
+            self._learn_day(reported.day_max, reported.day_used, timedelta())
         if error:
             asked_for = timedelta(seconds=error.retry_after or 0)
             closure = min(max(asked_for, _CLOSURE), LONGEST_CLOSURE)
             log.warning("hubspot rate limit met", portal_id=self.portal_id, kind=kind)
-            self._learn_window(kind, booking, told, None, closure)
-        elif kind == "general" and told.max_calls is not None:
+            self._learn_window(kind, booking, reported, None, closure)
+        elif kind == "general" and reported.max_calls is not None:
             is_fresh = time.monotonic() - self._of_thread.called < KEPT.total_seconds()
-            counted = told.counted if is_fresh else 0
-            has_changed = (told.max_calls, told.period) != (booking.max_calls, booking.period)
+            counted = reported.counted if is_fresh else 0
+            has_changed = (reported.max_calls, reported.period) != (
+                booking.max_calls,
+                booking.period,
+            )
             if has_changed or counted > booking.calls:
-                self._learn_window(kind, booking, told, counted, timedelta())
+                self._learn_window(kind, booking, reported, counted, timedelta())
 
     def _learn_window(
         self,
         kind: CallKind,
         booking: Booking,
-        told: "_Told",
+        reported: "_Reported",
         counted: int | None,
         closure: timedelta,
     ) -> None:
@@ -164,8 +167,8 @@ class PortalBudget:
         ``counted`` is None after a 429: as many as there may be.
         """
         # Only the general window tells of itself.
-        max_calls = (told.max_calls if kind == "general" else None) or booking.max_calls
-        period = told.period if kind == "general" else booking.period
+        max_calls = (reported.max_calls if kind == "general" else None) or booking.max_calls
+        period = reported.period if kind == "general" else booking.period
         with self.engine.connect() as connection:
             connection.execute(
                 _LEARN_WINDOW,
@@ -211,7 +214,7 @@ def _refusal(seconds: float) -> HubSpotRateLimitError:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Reported:
     """What the headers of an answer say, as far as it can be true."""
 
     max_calls: int | None
@@ -221,7 +224,7 @@ class _Told:
     day_used: int | None
 
     @classmethod
-    def read(cls, headers: Mapping[str, str]) -> "_Told":
+    def read(cls, headers: Mapping[str, str]) -> "_Reported":
         given = {name.lower(): value for name, value in headers.items()}
 
         def number(name: str) -> int | None:
@@ -240,12 +243,12 @@ class _Told:
         )
 
 
-def _is_news(told: _Told, booking: Booking) -> bool:
-    if told.day_max is None or told.day_used is None:
+def _is_news(reported: _Reported, booking: Booking) -> bool:
+    if reported.day_max is None or reported.day_used is None:
         return False
-    drift = abs(told.day_used - booking.day_used)
+    drift = abs(reported.day_used - booking.day_used)
     return (
-        told.day_max != booking.day_max
-        or drift > told.day_max * _DRIFT
-        or told.day_used >= told.day_max * _NEARLY_USED
+        reported.day_max != booking.day_max
+        or drift > reported.day_max * _DRIFT
+        or reported.day_used >= reported.day_max * _NEARLY_USED
     )

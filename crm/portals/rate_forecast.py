@@ -1,4 +1,4 @@
-"""The forecast: how far the calls that HubSpot allows a portal will last, as its budget knows."""
+"""Tell how far the calls that HubSpot allows a portal will last, as its budget knows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
-"""Pull: what HubSpot says of its records is taken into the mirror.
+"""Write what HubSpot says of its records into the mirror.
 
-``take_in`` is the only way in. It is fed by webhooks, searches, lists and reconciliation, which
-only say at which records to look; so their order, duplicates and gaps do not matter. The newest
-state wins, what waits here to be sent keeps this side's value unless a policy says otherwise, and
-what is equal changes nothing.
+``apply_records`` is the only way in. It is fed by webhooks, searches, lists and reconciliation,
+which only say at which records to look; so their order, duplicates and gaps do not matter. The
+newest state wins, what waits here to be sent keeps this side's value unless a policy says
+otherwise, and what is equal changes nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,10 +21,10 @@ from crm.hubspot import records as hubspot_records
 from crm.hubspot.answers import HubSpotRecord
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotNotFoundError
-from crm.mirror.conflicts import Draft, Policies, Ruling, rule
+from crm.mirror.conflicts import Policies, Resolution, UnsentValue, resolve
 from crm.mirror.match import Match, Matches, Row, match, merged_ids
-from crm.mirror.merge import fold
-from crm.mirror.row_updates import Settled, archive, note_rulings, release_emails, write
+from crm.mirror.merge import merge_rows
+from crm.mirror.row_updates import RecordUpdate, archive, note_resolutions, release_emails, write
 from crm.object_types import ObjectType
 from crm.portals.property_schemas import list_mirrored
 
@@ -35,12 +35,12 @@ ChangeTimes = Mapping[tuple[str, str], datetime]
 
 
 @dataclass
-class Taken:
+class Applied:
     """What a batch of records did to the mirror."""
 
     changed: int = 0
     """Rows that were not as HubSpot has them, the new ones among them."""
-    unsettled: set[str] = field(default_factory=set)
+    undecided: set[str] = field(default_factory=set)
     """HubSpot ids to be read again: the e-mail that the mirror had for them is another's now."""
 
 
@@ -75,10 +75,10 @@ def refresh(
         found += archived.found.values()
         survivors = {each: _find_survivor(client, object_type, each) for each in archived.missing}
         missing |= {each for each, survivor in survivors.items() if survivor is None}
-        taken = take_in(client, portal_id, object_type, found)
-        changed += taken.changed
+        applied = apply_records(client, portal_id, object_type, found)
+        changed += applied.changed
         # What a batch does not follow is read again by the id that it leads to.
-        wanted = (taken.unsettled | set(filter(None, survivors.values()))) - wanted
+        wanted = (applied.undecided | set(filter(None, survivors.values()))) - wanted
     return Refreshed(changed, missing)
 
 
@@ -90,12 +90,12 @@ def _find_survivor(client: HubSpotClient, object_type: ObjectType, record_id: st
         return None
 
 
-def take_in(
+def apply_records(
     client: HubSpotClient,
     portal_id: int,
     object_type: ObjectType,
     records: Sequence[HubSpotRecord],
-) -> Taken:
+) -> Applied:
     """Take records, as HubSpot has just given them, into the mirror.
 
     Args:
@@ -105,7 +105,7 @@ def take_in(
         records: with the properties of ``property_schemas.list_mirrored``.
     """
     if not records:
-        return Taken()
+        return Applied()
     times = _read_times(client, portal_id, object_type, records)
     return in_one_transaction(
         lambda session: _apply(session, portal_id, object_type, records, times)
@@ -129,12 +129,12 @@ def archive_missing(portal_id: int, object_type: ObjectType, ids: Collection[str
     keys = {"portal_id": portal_id, "object_type": object_type.name, "ids": list(ids)}
     with transaction() as session:
         gone = session.execute(_UNARCHIVED, keys).all()
-        rulings = [
-            (row_id, Ruling(name, True, None, None, None, "gone from HubSpot"))
+        resolutions = [
+            (row_id, Resolution(name, True, None, None, None, "gone from HubSpot"))
             for row_id, unsent in gone
             for name in unsent
         ]
-        note_rulings(session, rulings)
+        note_resolutions(session, resolutions)
         archive(session, [row_id for row_id, _ in gone])
     log.info("records are gone from hubspot", object_type=object_type.name, records=len(gone))
     return len(gone)
@@ -174,7 +174,7 @@ def _read_times(
 
 
 def _contested(unsent: Iterable[str], row: Mapping[str, Any], theirs: HubSpotRecord) -> list[str]:
-    return [name for name in unsent if Draft.read(name, row).is_contested(theirs)]
+    return [name for name in unsent if UnsentValue.read(name, row).is_contested(theirs)]
 
 
 def _apply(
@@ -183,69 +183,76 @@ def _apply(
     object_type: ObjectType,
     records: Sequence[HubSpotRecord],
     times: ChangeTimes,
-) -> Taken:
+) -> Applied:
     def keeps_email(row: Row, record: HubSpotRecord) -> bool:
-        rulings = _rule(object_type, record, ["email"], vars(row), times)
-        return not any(each.hubspot_wins for each in rulings)
+        resolutions = _resolve(object_type, record, ["email"], vars(row), times)
+        return not any(each.hubspot_wins for each in resolutions)
 
     matches = match(session, portal_id, object_type, records, keeps_email)
-    fold(session, portal_id, object_type, matches.matches)
-    release_emails(session, matches.robbed)
-    settled = [_settle(object_type, each, times) for each in matches.matches]
-    rulings = [(each.row_id, ruling) for each in settled if each.row_id for ruling in each.rulings]
-    robbed = [(row.id, _ROBBED) for row in matches.robbed if "email" in row.unsent]
-    note_rulings(session, rulings + robbed)
-    changed = write(session, portal_id, object_type, settled)
-    return Taken(changed, _unsettled(matches))
+    merge_rows(session, portal_id, object_type, matches.matches)
+    release_emails(session, matches.without_email)
+    updates = [_update_of(object_type, each, times) for each in matches.matches]
+    resolutions = [
+        (each.row_id, resolution)
+        for each in updates
+        if each.row_id
+        for resolution in each.resolutions
+    ]
+    without_email = [
+        (row.id, _LOST_EMAIL) for row in matches.without_email if "email" in row.unsent
+    ]
+    note_resolutions(session, resolutions + without_email)
+    changed = write(session, portal_id, object_type, updates)
+    return Applied(changed, _undecided(matches))
 
 
-_ROBBED = Ruling("email", True, None, None, None, "another contact has it in HubSpot")
+_LOST_EMAIL = Resolution("email", True, None, None, None, "another contact has it in HubSpot")
 
 
-def _unsettled(matches: Matches) -> set[str]:
+def _undecided(matches: Matches) -> set[str]:
     read = {each.row.id for each in matches.matches if each.row}
-    return {row.hs_object_id or "" for row in matches.robbed if row.id not in read}
+    return {row.hs_object_id or "" for row in matches.without_email if row.id not in read}
 
 
-def _settle(object_type: ObjectType, matched: Match, times: ChangeTimes) -> Settled:
+def _update_of(object_type: ObjectType, matched: Match, times: ChangeTimes) -> RecordUpdate:
     record, row = matched.record, matched.row
     if row is None:
-        return Settled(None, record, record.properties)
-    drafts, unsent, properties = _combined(row, matched.folded)
+        return RecordUpdate(None, record, record.properties)
+    drafts, unsent, properties = _combined(row, matched.merged)
     if not unsent:
-        return Settled(row.id, record, record.properties)
+        return RecordUpdate(row.id, record, record.properties)
     if record.archived:
-        rulings = [
-            Ruling(name, True, None, None, _changed_at(record), "archived in HubSpot")
+        resolutions = [
+            Resolution(name, True, None, None, _changed_at(record), "archived in HubSpot")
             for name in unsent
         ]
-        return Settled(row.id, record, record.properties, [], {}, rulings)
+        return RecordUpdate(row.id, record, record.properties, [], {}, resolutions)
     state = {"properties": properties, "drafts": drafts}
-    rulings = _rule(object_type, record, unsent, state, times)
-    lost = {each.name for each in rulings if each.hubspot_wins}
+    resolutions = _resolve(object_type, record, unsent, state, times)
+    lost = {each.name for each in resolutions if each.hubspot_wins}
     kept = [name for name in unsent if name not in lost]
-    return Settled(
+    return RecordUpdate(
         row.id,
         record,
         {**record.properties, **{name: properties.get(name) for name in kept}},
         kept,
         {name: drafts.get(name, {}) | _over(record, name) for name in kept},
-        rulings,
+        resolutions,
     )
 
 
-def _rule(
+def _resolve(
     object_type: ObjectType,
     record: HubSpotRecord,
     unsent: Iterable[str],
     row: Mapping[str, Any],
     times: ChangeTimes,
-) -> list[Ruling]:
+) -> list[Resolution]:
     """Decide about those of the unsent properties that HubSpot has changed too."""
     return [
-        rule(
+        resolve(
             _policies().of(object_type.name, name),
-            Draft.read(name, row),
+            UnsentValue.read(name, row),
             record.properties[name],
             times.get((record.id, name)) or _changed_at(record),
         )
@@ -253,10 +260,10 @@ def _rule(
     ]
 
 
-def _combined(row: Row, folded: Sequence[Row]) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
-    """The drafts of a row and of those that end in it, whose properties are the weaker."""
+def _combined(row: Row, merged: Sequence[Row]) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
+    """The unsent values of a row and of those merged into it, whose properties are the weaker."""
     drafts, unsent, properties = dict(row.drafts), list(row.unsent), dict(row.properties)
-    for other in folded:
+    for other in merged:
         for name in other.unsent:
             if name not in unsent and name != "email":
                 unsent.append(name)

@@ -1,4 +1,4 @@
-"""Associating: who hangs together with whom in HubSpot is taken into the mirror.
+"""Write into the mirror which records HubSpot associates with which.
 
 The mirror keeps each pair once, in the direction that ``crm.object_types`` declares; HubSpot may be
 asked from either end.
@@ -51,7 +51,7 @@ def refresh_associations(
     found = hubspot_associations.read(client, object_type, other_type, ids)
     targets = {own: [each.id for each in others] for own, others in found.items()}
     refresh_unknown(client, portal_id, other_type, targets)
-    return take_in_associations(portal_id, object_type, other_type, targets, asked_at)
+    return apply_associations(portal_id, object_type, other_type, targets, asked_at)
 
 
 def refresh_unknown(
@@ -63,7 +63,7 @@ def refresh_unknown(
         apply.refresh(client, portal_id, other_type, unknown)
 
 
-def take_in_associations(
+def apply_associations(
     portal_id: int,
     object_type: ObjectType,
     other_type: ObjectType,
@@ -85,7 +85,7 @@ def take_in_associations(
     if not targets:
         return 0
     kind, is_reversed = declared_between(object_type, other_type)
-    told = [{"own": own, "others": list(others)} for own, others in targets.items()]
+    rows = [{"own": own, "others": list(others)} for own, others in targets.items()]
     with transaction() as session:
         changed: int = session.execute(
             _statement(is_reversed),
@@ -94,7 +94,7 @@ def take_in_associations(
                 "own_type": object_type.name,
                 "other_type": other_type.name,
                 "type_id": kind.type_id,
-                "told": orjson.dumps(told).decode(),
+                "told": orjson.dumps(rows).decode(),
                 "asked_at": asked_at,
             },
         ).scalar_one()

@@ -1,4 +1,4 @@
-"""Comparing: where the mirror is not as a list or a search of HubSpot's says."""
+"""Find where the mirror is not as a list or a search of HubSpot's says."""
 
 from collections.abc import Collection, Sequence
 
@@ -40,10 +40,10 @@ def find_stale(
 
     Records that were merged away or purged since are left out.
     """
-    told = [{"id": each.id, "updated_at": each.updated_at} for each in records]
+    rows = [{"id": each.id, "updated_at": each.updated_at} for each in records]
     keys = {"portal_id": portal_id, "object_type": object_type.name}
     with transaction() as session:
-        return set(session.scalars(_STALE, {**keys, "told": orjson.dumps(told).decode()}))
+        return set(session.scalars(_STALE, {**keys, "told": orjson.dumps(rows).decode()}))
 
 
 def find_unlisted(

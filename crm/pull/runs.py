@@ -1,8 +1,8 @@
-"""Runs: one pass over an object type each, with a cursor from which it goes on when interrupted.
+"""Keep passes over one object type each, with a cursor from which an interrupted one continues.
 
 A run is unfinished until it is completed, whether it is at work, waits for its turn, was killed,
-or failed: whoever works on its kind next goes on with it. Who works is settled by a lock that
-Postgres holds for a connection, so it ends with its process, however that dies.
+or failed: the next process that works on its kind continues it. Who works is decided by a lock
+that Postgres holds for a connection, so it ends with its process, however that dies.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Delivery: batches of what waits, sent so that one bad input never holds up the good ones."""
+"""Send what waits in batches, so that one bad input never holds up the good ones."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,7 +32,7 @@ Key = TypeVar("Key")
 Answer = TypeVar("Answer")
 
 
-def fitting(rows: Sequence[PendingRecord]) -> Sequence[PendingRecord]:
+def first_batch(rows: Sequence[PendingRecord]) -> Sequence[PendingRecord]:
     """As many of the rows as make one request, the first in any case."""
     sizes = (sum(len(value or "") for value in row.properties.values()) for row in rows)
     return rows[: max(1, sum(size <= LARGEST_BATCH for size in accumulate(sizes)))]
@@ -109,7 +109,7 @@ def create_associations(
     return _by_halves(pairs, lambda pair: pair, send)
 
 
-def raise_what_may_pass(outcome: BatchOutcome[Key, Answer]) -> None:
+def raise_retryable(outcome: BatchOutcome[Key, Answer]) -> None:
     """Raise what HubSpot says of single inputs but means of itself, such as a rate limit."""
     for error in outcome.refused.values():
         if error.retryable:
@@ -135,14 +135,14 @@ def _upsert(
     try:
         outcome = hubspot_records.upsert(client, object_type, writes)
     except (HubSpotNotFoundError, HubSpotRefusedError):
-        _blame_the_portal(client, object_type)
+        _recheck_unique_property(client, object_type)
         raise
     if outcome.refused and not outcome.done:
-        _blame_the_portal(client, object_type)
+        _recheck_unique_property(client, object_type)
     return outcome
 
 
-def _blame_the_portal(client: HubSpotClient, object_type: ObjectType) -> None:
+def _recheck_unique_property(client: HubSpotClient, object_type: ObjectType) -> None:
     """When every row is refused, see that it is not for want of the property they go by.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Customers: contacts for applications that want a write done on both sides, or on neither."""
+"""Write contacts for applications that want a write done on both sides, or on neither."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,13 +23,13 @@ from crm.hubspot.errors import (
 )
 from crm.hubspot.retries import may_have_happened
 from crm.mirror import pending, row_edits
-from crm.mirror.row_edits import Drafted, New
+from crm.mirror.row_edits import Edit, New
 from crm.models import Record
 from crm.object_types import CONTACTS
 from crm.outages import DATABASE_ERRORS, is_outage
 from crm.portals import portals
 from crm.portals.property_schemas import list_mirrored
-from crm.push.immediate import FOR_ONE, Sent, connect_now, learn_of_missing, send_now
+from crm.push.immediate import FOR_ONE, Sent, connect_now, refresh_missing, send_now
 from crm.push.job import enqueue_push
 from crm.push.write_inputs import Entry
 from crm.push.writes import check_version
@@ -68,22 +68,22 @@ def create(portal_id: int, entry: Entry) -> dict[str, Any]:
 
 def _create(portal_id: int, entry: Entry) -> dict[str, Any]:
     email = entry.key(CONTACTS)
-    drafted = in_one_transaction(lambda session: _insert(session, portal_id, email, entry))
+    edit = in_one_transaction(lambda session: _insert(session, portal_id, email, entry))
     since = datetime.now(UTC)
     client = created = None
     try:
         if portals.find_push_pause(portal_id):
             raise HubSpotUnavailableError
-        _refuse_taken_email(portal_id, drafted)
+        _refuse_taken_email(portal_id, edit)
         client = connect_now(portal_id, CONTACTS, FOR_ONE)
         created = hubspot_records.create(client, CONTACTS, entry.properties)
-        _settle(portal_id, drafted, created)
+        _apply_created(portal_id, edit, created)
     except (HubSpotError, ConfigError, *DATABASE_ERRORS) as error:
-        _undo(drafted)
+        _undo(edit)
         if client and isinstance(error, HubSpotConflictError):
             error = _with_existing_id(client, email, error)
         if isinstance(error, HubSpotConflictError | HubSpotRefusedError):
-            raise in_hubspots_name(error) from error
+            raise as_customer_error(error) from error
         if created or (client and _may_have_created(error)):
             withdraw(portal_id, email, since.isoformat(), dict(entry.properties))
         raise
@@ -107,7 +107,7 @@ def update(portal_id: int, email: str, entry: Entry, expected: Collection[str] |
         CRMError: it failed on either side, and neither keeps any of it.
     """
     if not entry.properties:
-        raise in_hubspots_name(
+        raise as_customer_error(
             HubSpotRefusedError("No properties found to update, please provide at least one.")
         )
     with _failing_as("Error updating customer"):
@@ -119,17 +119,15 @@ def update(portal_id: int, email: str, entry: Entry, expected: Collection[str] |
 
 
 def _update(portal_id: int, email: str, entry: Entry, expected: Collection[str] | None) -> None:
-    drafted = in_one_transaction(
-        lambda session: _change(session, portal_id, email, entry, expected)
-    )
-    sent = send_now(portal_id, CONTACTS, [drafted], FOR_ONE)
-    if drafted.id in sent.accepted:
+    edit = in_one_transaction(lambda session: _change(session, portal_id, email, entry, expected))
+    sent = send_now(portal_id, CONTACTS, [edit], FOR_ONE)
+    if edit.id in sent.accepted:
         return
-    refusal = sent.refused.get(drafted.id)
-    _take_back(portal_id, drafted, sent)
-    learn_of_missing(portal_id, CONTACTS, [drafted], sent)
+    refusal = sent.refused.get(edit.id)
+    _take_back(portal_id, edit, sent)
+    refresh_missing(portal_id, CONTACTS, [edit], sent)
     if refusal:
-        raise in_hubspots_name(refusal)
+        raise as_customer_error(refusal)
     raise HubSpotUnavailableError
 
 
@@ -182,16 +180,16 @@ def customer_of(row: Record) -> dict[str, Any]:
     }
 
 
-def in_hubspots_name(error: HubSpotError) -> HubSpotError:
+def as_customer_error(error: HubSpotError) -> HubSpotError:
     """HubSpot's refusal as customers' clients know it: with its status in the message."""
-    told = type(error)(
+    renamed = type(error)(
         f"HubSpot API Error ({error.status}): {error.message}",
         category=error.category,
         correlation_id=error.correlation_id,
         errors=error.errors,
     )
-    told.details = error.details
-    return told
+    renamed.details = error.details
+    return renamed
 
 
 def withdraw(portal_id: int, email: str, since: str, properties: Mapping[str, str]) -> None:
@@ -234,16 +232,16 @@ def _is_mirrored(portal_id: int, email: str) -> bool:
         return bool(row_edits.find_by_keys(session, portal_id, CONTACTS, [email]))
 
 
-def _insert(session: Session, portal_id: int, email: str, entry: Entry) -> Drafted:
-    standing = row_edits.find_by_keys(session, portal_id, CONTACTS, [email]).get(email)
-    if standing:
-        raise in_hubspots_name(pending.already_exists(standing.hs_object_id))
+def _insert(session: Session, portal_id: int, email: str, entry: Entry) -> Edit:
+    existing = row_edits.find_by_keys(session, portal_id, CONTACTS, [email]).get(email)
+    if existing:
+        raise as_customer_error(pending.already_exists(existing.hs_object_id))
     return row_edits.insert(session, portal_id, CONTACTS, [New(entry.properties, None)])[0]
 
 
 def _change(
     session: Session, portal_id: int, email: str, entry: Entry, expected: Collection[str] | None
-) -> Drafted:
+) -> Edit:
     key = email.strip().lower()
     if not key.isprintable():
         raise not_found(email)
@@ -254,13 +252,13 @@ def _change(
         raise not_found(email)
     check_version(row, expected)
     if holder and holder.id != row.id:
-        raise in_hubspots_name(pending.already_exists(holder.hs_object_id))
+        raise as_customer_error(pending.already_exists(holder.hs_object_id))
     return row_edits.update(session, [(row, entry.properties)])[0]
 
 
-def _refuse_taken_email(portal_id: int, drafted: Drafted) -> None:
+def _refuse_taken_email(portal_id: int, edit: Edit) -> None:
     """Keep off HubSpot's record of another contact that is yet to give up the e-mail."""
-    rows = pending.list_still_pending([drafted.id])
+    rows = pending.list_still_pending([edit.id])
     sendable = pending.find_sendable(portal_id, CONTACTS, rows)
     for refusal in sendable.refused.values():
         raise refusal
@@ -268,24 +266,24 @@ def _refuse_taken_email(portal_id: int, drafted: Drafted) -> None:
         raise HubSpotUnavailableError("Another contact is still to give up the e-mail in HubSpot")
 
 
-def _settle(portal_id: int, drafted: Drafted, created: HubSpotRecord) -> None:
-    rows = pending.list_still_pending([drafted.id])
+def _apply_created(portal_id: int, edit: Edit, created: HubSpotRecord) -> None:
+    rows = pending.list_still_pending([edit.id])
     outcome = BatchOutcome(done={row.key: created for row in rows})
-    pending.settle_records(rows, outcome, list_mirrored(portal_id, CONTACTS))
+    pending.apply_outcome(rows, outcome, list_mirrored(portal_id, CONTACTS))
 
 
-def _undo(drafted: Drafted) -> None:
+def _undo(edit: Edit) -> None:
     with transaction() as session:
-        row_edits.undo(session, [drafted])
+        row_edits.undo(session, [edit])
 
 
-def _take_back(portal_id: int, drafted: Drafted, sent: Sent) -> None:
+def _take_back(portal_id: int, edit: Edit, sent: Sent) -> None:
     """Undo a change here; where HubSpot may have it, have the old values sent there."""
     with transaction() as session:
-        row_edits.undo(session, [drafted])
-        if drafted.before and not sent.is_certain and drafted.id not in sent.refused:
-            old = {name: drafted.before.properties.get(name) or "" for name in drafted.names}
-            row = row_edits.find_by_id(session, portal_id, CONTACTS, str(drafted.uuid))
+        row_edits.undo(session, [edit])
+        if edit.before and not sent.is_certain and edit.id not in sent.refused:
+            old = {name: edit.before.properties.get(name) or "" for name in edit.names}
+            row = row_edits.find_by_id(session, portal_id, CONTACTS, str(edit.uuid))
             if row:
                 row_edits.update(session, [(row, old)])
                 row_edits.release(session, [row.id])

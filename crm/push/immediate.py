@@ -1,7 +1,7 @@
-"""Sending at once: what a caller waits for goes to HubSpot within the request, as the job sends it.
+"""Send to HubSpot within the request what its caller waits for, as the job would send it.
 
 What cannot be sent in time is left to the job. Two senders of one row change nothing (see
-``push``), but an older value must not arrive after a newer one: so a request waits for whoever
+``push``), but an older value must not arrive after a newer one: so a request waits for others who
 may be sending the same row, and the job leaves alone what a request holds.
 """
 
@@ -22,7 +22,7 @@ from crm.hubspot.paging import parts
 from crm.hubspot.retries import may_have_happened
 from crm.mirror import pending, row_edits
 from crm.mirror.pending import PendingRecord
-from crm.mirror.row_edits import Drafted
+from crm.mirror.row_edits import Edit
 from crm.models import PENDING
 from crm.object_types import ASSOCIATIONS, ObjectType
 from crm.portals import portals
@@ -31,8 +31,8 @@ from crm.pull import apply
 from crm.push.batches import (
     archive_records,
     create_associations,
-    fitting,
-    raise_what_may_pass,
+    first_batch,
+    raise_retryable,
     update_records,
     upsert_records,
 )
@@ -64,9 +64,9 @@ class Sent:
 
 
 def send_now(
-    portal_id: int, object_type: ObjectType, rows: Sequence[Drafted], timeouts: Timeouts
+    portal_id: int, object_type: ObjectType, rows: Sequence[Edit], timeouts: Timeouts
 ) -> Sent:
-    """Send rows that were just drafted, and their associations.
+    """Send rows that were just written, and their associations.
 
     Never raises what HubSpot says: rows that it refuses are told of. Afterwards all others that it
     did not accept are to be left to the job, or undone.
@@ -75,7 +75,7 @@ def send_now(
     until = time.monotonic() + timeouts.patience
     ids = [row.id for row in rows]
     try:
-        # Whoever finds HubSpot down tells the job, which pauses; nobody else waits for it then.
+        # A sender that finds HubSpot down tells the job, which pauses; nobody waits for it then.
         if not portals.find_push_pause(portal_id):
             _await_others(portal_id, rows, until)
             client = connect_now(portal_id, object_type, timeouts)
@@ -95,17 +95,17 @@ def send_now(
     return sent
 
 
-def leave_to_job(portal_id: int, rows: Sequence[Drafted], sent: Sent) -> None:
-    """Let go of what HubSpot neither accepted nor refused, and have the job send it."""
-    settled = sent.accepted.keys() | sent.refused.keys()
+def leave_to_job(portal_id: int, rows: Sequence[Edit], sent: Sent) -> None:
+    """Release what HubSpot neither accepted nor refused, and have the job send it."""
+    answered = sent.accepted.keys() | sent.refused.keys()
     with transaction() as session:
-        row_edits.release(session, [row.id for row in rows if row.id not in settled])
+        row_edits.release(session, [row.id for row in rows if row.id not in answered])
         if not sent.is_complete:
             enqueue_push(portal_id)
 
 
-def learn_of_missing(
-    portal_id: int, object_type: ObjectType, rows: Sequence[Drafted], sent: Sent
+def refresh_missing(
+    portal_id: int, object_type: ObjectType, rows: Sequence[Edit], sent: Sent
 ) -> None:
     """Take into the mirror what became of records that HubSpot no longer has by their ids."""
     ids = [
@@ -123,14 +123,14 @@ def learn_of_missing(
             log.warning("missing records not looked up", reason=error.message)
 
 
-def archive_now(portal_id: int, object_type: ObjectType, row: Drafted) -> bool:
+def archive_now(portal_id: int, object_type: ObjectType, row: Edit) -> bool:
     """Archive in HubSpot what was archived here; False where that is left to the job."""
     try:
         if not portals.find_push_pause(portal_id):
             _await_others(portal_id, [row], time.monotonic() + FOR_ONE.patience)
             waiting = pending.list_still_archiving([row.id])
             client = connect_now(portal_id, object_type, FOR_ONE)
-            pending.settle_archived(waiting, archive_records(client, object_type, waiting))
+            pending.apply_archived(waiting, archive_records(client, object_type, waiting))
             return True
     except (HubSpotError, ConfigError) as error:
         log.warning("archiving left to the job", reason=error.message)
@@ -151,7 +151,7 @@ def connect_now(portal_id: int, object_type: ObjectType, timeouts: Timeouts) -> 
     return client
 
 
-def _await_others(portal_id: int, rows: Sequence[Drafted], until: float) -> None:
+def _await_others(portal_id: int, rows: Sequence[Edit], until: float) -> None:
     """Wait until no job and no other request may be sending an older state of the rows."""
     befores = [row.before for row in rows if row.before]
     jobs = (
@@ -163,7 +163,7 @@ def _await_others(portal_id: int, rows: Sequence[Drafted], until: float) -> None
         jobs &= list_running(TASK, portal_id) if jobs else set()
         if held:
             with transaction() as session:
-                held -= row_edits.take(session, held)
+                held -= row_edits.hold(session, held)
     if jobs or held:
         raise HubSpotUnavailableError("Others are still sending the same records")
 
@@ -173,7 +173,7 @@ def _batches(rows: Sequence[PendingRecord]) -> Iterator[Sequence[PendingRecord]]
     for is_known in (True, False):
         left = [row for row in rows if bool(row.hs_object_id) is is_known]
         while left:
-            batch = fitting(left[: hubspot_records.BATCH])
+            batch = first_batch(left[: hubspot_records.BATCH])
             yield batch
             left = left[len(batch) :]
 
@@ -189,14 +189,14 @@ def _send(
         outcome = update_records(client, object_type, rows)
     else:
         outcome = upsert_records(client, portal_id, object_type, rows)
-    refused = pending.settle_records(rows, outcome, list_mirrored(portal_id, object_type))
+    refused = pending.apply_outcome(rows, outcome, list_mirrored(portal_id, object_type))
     sent.refused |= refused
     sent.accepted |= {
         row.id: outcome.done[row.key]
         for row in rows
         if row.key in outcome.done and row.id not in refused
     }
-    raise_what_may_pass(outcome)
+    raise_retryable(outcome)
 
 
 def _send_pairs(
@@ -207,8 +207,8 @@ def _send_pairs(
         portals.refuse_blocked(portal_id, ASSOCIATIONS[type_id].name)
         for some in parts(list(pairs), hubspot_associations.BATCH):
             outcome = create_associations(client, ASSOCIATIONS[type_id], some)
-            pending.settle_pairs({pair: pairs[pair] for pair in some}, outcome)
+            pending.apply_pair_outcome({pair: pairs[pair] for pair in some}, outcome)
             sent.refused_pairs |= {
                 pairs[pair]: error for pair, error in outcome.refused.items() if not error.retryable
             }
-            raise_what_may_pass(outcome)
+            raise_retryable(outcome)

@@ -1,4 +1,4 @@
-"""Push: everything that was changed here and not yet accepted there goes to HubSpot.
+"""Send HubSpot everything that was changed here and not yet accepted there.
 
 Doing it twice changes nothing: contacts go by e-mail, other records by ``crm_uid``, known ones by
 their id, associations by their pair. So a crash, or an answer that was lost, at any point is
@@ -18,16 +18,16 @@ from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError
 from crm.mirror.pending import (
     PendingRecord,
-    find_in_circle,
+    apply_archived,
+    apply_outcome,
+    apply_pair_outcome,
+    find_in_cycle,
     find_sendable,
     list_pending_archived,
     list_pending_pairs,
     list_pending_records,
     list_still_pending,
     note_cleared,
-    settle_archived,
-    settle_pairs,
-    settle_records,
 )
 from crm.mirror.rows import list_portals_with_unsent
 from crm.object_types import ASSOCIATIONS, OBJECT_TYPES, AssociationType, ObjectType
@@ -37,8 +37,8 @@ from crm.pull.apply import refresh
 from crm.push.batches import (
     archive_records,
     create_associations,
-    fitting,
-    raise_what_may_pass,
+    first_batch,
+    raise_retryable,
     update_records,
     upsert_records,
 )
@@ -53,7 +53,7 @@ def enqueue_push(portal_id: int) -> None:
 
 
 def begin() -> None:
-    """Look at every connected portal anew: is the token its own, is what push needs still there."""
+    """Check every connected portal again: is the token its own, is what push needs still there."""
     for portal_id in portals.list_connected_portal_ids():
         portals.forget_set_up(portal_id)
         jobs.hand_over(TASK, portal_id)
@@ -131,7 +131,7 @@ def _push_archived(
     after = 0
     while rows := list_pending_archived(portal_id, object_type, after):
         after = rows[-1].id
-        settle_archived(rows, archive_records(client, object_type, rows))
+        apply_archived(rows, archive_records(client, object_type, rows))
         yield
 
 
@@ -142,17 +142,17 @@ def _push_records(client: HubSpotClient, portal_id: int, object_type: ObjectType
     while True:
         waited, waiting = waiting, set()
         after = 0
-        while rows := fitting(list_pending_records(portal_id, object_type, after)):
+        while rows := first_batch(list_pending_records(portal_id, object_type, after)):
             after = rows[-1].id
             waiting |= _push_batch(client, portal_id, object_type, rows, mirrored)
             yield
         # As long as that helps: the other one may be somebody else's to send.
         is_stuck = waiting == waited
-        if not waiting or (is_stuck and not _open_circle(client, portal_id, object_type, waiting)):
+        if not waiting or (is_stuck and not _break_cycle(client, portal_id, object_type, waiting)):
             return
 
 
-def _open_circle(
+def _break_cycle(
     client: HubSpotClient, portal_id: int, object_type: ObjectType, waiting: Collection[int]
 ) -> bool:
     """Have one contact give its e-mail up, where several wait for each other's.
@@ -161,7 +161,7 @@ def _open_circle(
         Whether one has.
     """
     mirrored = list_mirrored(portal_id, object_type)
-    row = find_in_circle(waiting)
+    row = find_in_cycle(waiting)
     if row is None:
         return False
     if not row.hs_object_id:
@@ -176,7 +176,7 @@ def _open_circle(
             key: replace(record, properties={**record.properties, "email": None})
             for key, record in outcome.done.items()
         }
-    _settle([row], outcome, mirrored)
+    _apply_outcome([row], outcome, mirrored)
     return row.key in outcome.done
 
 
@@ -195,20 +195,20 @@ def _push_batch(
         rows = list_still_pending([row.id for row in rows])
     known = find_sendable(portal_id, object_type, [row for row in rows if row.hs_object_id])
     if known.rows:
-        _settle(known.rows, update_records(client, object_type, known.rows), mirrored)
+        _apply_outcome(known.rows, update_records(client, object_type, known.rows), mirrored)
     new = find_sendable(portal_id, object_type, [row for row in rows if not row.hs_object_id])
     if new.rows:
-        _settle(new.rows, upsert_records(client, portal_id, object_type, new.rows), mirrored)
+        _apply_outcome(new.rows, upsert_records(client, portal_id, object_type, new.rows), mirrored)
     return {*known.waiting, *new.waiting}
 
 
-def _settle(
+def _apply_outcome(
     rows: Sequence[PendingRecord],
     outcome: BatchOutcome[str, HubSpotRecord],
     mirrored: Collection[str],
 ) -> None:
-    settle_records(rows, outcome, mirrored)
-    raise_what_may_pass(outcome)
+    apply_outcome(rows, outcome, mirrored)
+    raise_retryable(outcome)
 
 
 def _push_associations(
@@ -219,6 +219,6 @@ def _push_associations(
     while ids := list_pending_pairs(portal_id, association, after):
         after = max(ids.values())
         outcome = create_associations(client, association, list(ids))
-        settle_pairs(ids, outcome)
-        raise_what_may_pass(outcome)
+        apply_pair_outcome(ids, outcome)
+        raise_retryable(outcome)
         yield

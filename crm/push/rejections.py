@@ -1,4 +1,4 @@
-"""Refused changes: what HubSpot said no to waits here to be corrected and sent again, or dropped.
+"""List what HubSpot refused, which waits here to be corrected and sent again, or dropped.
 
 A refused change is a row or a pair of rows in the state ``rejected``. It is called by the row's
 uuid, or by ``association-`` and the pair's number.
@@ -19,11 +19,11 @@ from sqlalchemy.orm import Session
 from crm.cursors import cursor_of, position_of
 from crm.db import db, transaction
 from crm.errors import ConflictError, InvalidInputError, NotFoundError
-from crm.mirror.conflicts import Ruling
+from crm.mirror.conflicts import Resolution
 from crm.mirror.reads.pages import Page
 from crm.mirror.reads.records import is_uuid, rejection_of
-from crm.mirror.row_updates import note_rulings
-from crm.mirror.rows import drafts_of
+from crm.mirror.row_updates import note_resolutions
+from crm.mirror.rows import drafts_sql
 from crm.object_types import CONTACTS, OBJECT_TYPES
 from crm.portals import portals
 from crm.pull import apply
@@ -174,7 +174,7 @@ _CORRECT = text(f"""
     UPDATE records SET properties = properties || CAST(:properties AS jsonb),
         unsent = ARRAY(SELECT DISTINCT unnest(
             unsent || ARRAY(SELECT jsonb_object_keys(CAST(:properties AS jsonb))))),
-        drafts = drafts || {drafts_of("CAST(:properties AS jsonb)")}
+        drafts = drafts || {drafts_sql("CAST(:properties AS jsonb)")}
     WHERE portal_id = :portal_id AND uuid = CAST(:uuid AS uuid)
 """)  # noqa: S608 - our own
 
@@ -230,7 +230,7 @@ _LOCK = text("""
     WHERE portal_id = :portal_id AND uuid = ANY(CAST(:uuids AS uuid[])) AND state = 'rejected'
     ORDER BY id FOR UPDATE
 """)
-_LET_GO = text("UPDATE users SET contact_id = NULL WHERE contact_id = ANY(:ids)")
+_UNLINK_USERS = text("UPDATE users SET contact_id = NULL WHERE contact_id = ANY(:ids)")
 _DELETE = text("DELETE FROM records WHERE id = ANY(:ids)")
 _GO_BACK = text("""
     UPDATE records SET
@@ -271,12 +271,12 @@ def drop(portal_id: int, ids: Collection[str]) -> int:
         rows = session.execute(_LOCK, keys).all()
         new = {"ids": [row.id for row in rows if row.hs_object_id is None]}
         known = [row for row in rows if row.hs_object_id is not None]
-        session.execute(_LET_GO, new)
+        session.execute(_UNLINK_USERS, new)
         session.execute(_DELETE, new)
-        note_rulings(
+        note_resolutions(
             session,
             [
-                (row.id, Ruling(name, True, None, None, None, _DROPPED))
+                (row.id, Resolution(name, True, None, None, None, _DROPPED))
                 for row in known
                 for name in row.unsent
             ],

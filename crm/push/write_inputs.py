@@ -1,4 +1,4 @@
-"""Entries: what callers want of records, and with whom these are to be associated."""
+"""Hold what callers want of records, and with whom these are to be associated."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,8 +72,8 @@ class Targets:
         wanted = {pair for entry in entries for pair in entry.associations}
         self._ids: dict[tuple[str, str], int] = {}
         if wanted:
-            told = [{"to_type": to_type, "target": target} for to_type, target in sorted(wanted)]
-            parameters = {"portal_id": portal_id, "wanted": orjson.dumps(told).decode()}
+            rows = [{"to_type": to_type, "target": target} for to_type, target in sorted(wanted)]
+            parameters = {"portal_id": portal_id, "wanted": orjson.dumps(rows).decode()}
             found = session.execute(_TARGETS, parameters)
             self._ids = {(row.to_type, row.target): row.id for row in found}
 

@@ -1,4 +1,4 @@
-"""Upserts: other applications write records, to the mirror first and at once to HubSpot.
+"""Write records for other applications, to the mirror first and at once to HubSpot.
 
 By the time the caller is told, HubSpot has it (created, updated, archived), or it is sure to get
 it (queued), or HubSpot refused it and the mirror is as if it had never been asked.
@@ -24,7 +24,7 @@ from crm.hubspot.errors import HubSpotNotFoundError
 from crm.mirror import row_edits
 from crm.mirror import rows as mirror_rows
 from crm.mirror.etags import etag_of
-from crm.mirror.row_edits import Before, Drafted, New
+from crm.mirror.row_edits import Before, Edit, New
 from crm.models import SYNCED
 from crm.object_types import CONTACTS, ObjectType
 from crm.push.immediate import (
@@ -32,8 +32,8 @@ from crm.push.immediate import (
     FOR_ONE,
     Sent,
     archive_now,
-    learn_of_missing,
     leave_to_job,
+    refresh_missing,
     send_now,
 )
 from crm.push.write_inputs import Entry, Pair, Targets
@@ -57,12 +57,12 @@ class Written:
 
 
 @dataclass
-class _Draft:
+class _RowWrite:
     """One row with the entries that it stands for."""
 
     indexes: list[int]
     entry: Entry
-    drafted: Drafted | None = None
+    edit: Edit | None = None
     new_pairs: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By the id of each association that was new, its two rows."""
 
@@ -89,34 +89,34 @@ def _upsert(
     portal_id: int, object_type: ObjectType, entries: Mapping[int, Entry]
 ) -> dict[int, Written | CRMError]:
     results: dict[int, Written | CRMError] = {}
-    drafts = in_one_transaction(
-        lambda session: _draft(session, portal_id, object_type, entries, results)
+    writes = in_one_transaction(
+        lambda session: _write_rows(session, portal_id, object_type, entries, results)
     )
-    for draft, result in zip(
-        drafts,
-        _sent(portal_id, object_type, drafts, FOR_ONE if len(entries) == 1 else FOR_MANY),
+    for write, result in zip(
+        writes,
+        _sent(portal_id, object_type, writes, FOR_ONE if len(entries) == 1 else FOR_MANY),
         strict=True,
     ):
-        results |= dict.fromkeys(draft.indexes, result)
+        results |= dict.fromkeys(write.indexes, result)
         if isinstance(result, Written) and result.action == "created":
             # The later ones of the same key found it there.
             later = Written("updated", result.hs_object_id, result.etag)
-            results |= dict.fromkeys(draft.indexes[1:], later)
+            results |= dict.fromkeys(write.indexes[1:], later)
     return results
 
 
 def _sent(
-    portal_id: int, object_type: ObjectType, drafts: Sequence[_Draft], timeouts: Timeouts
+    portal_id: int, object_type: ObjectType, writes: Sequence[_RowWrite], timeouts: Timeouts
 ) -> list[Written | CRMError]:
-    """Send drafts, undo those that HubSpot refuses, and tell what became of each."""
-    rows = [each.drafted for each in drafts if each.drafted]
+    """Send written rows, undo those that HubSpot refuses, and tell what became of each."""
+    rows = [each.edit for each in writes if each.edit]
     if not rows:
         return []
     sent = send_now(portal_id, object_type, rows, timeouts)
     leave_to_job(portal_id, rows, sent)
-    _undo_refused(drafts, sent)
-    learn_of_missing(portal_id, object_type, rows, sent)
-    return _told(drafts, sent)
+    _undo_refused(writes, sent)
+    refresh_missing(portal_id, object_type, rows, sent)
+    return _results(writes, sent)
 
 
 def change(
@@ -145,20 +145,20 @@ def change(
     if not entry.properties and not entry.associations:
         raise InvalidInputError(errors={"properties": "Nothing to change"})
 
-    def draft(session: Session) -> _Draft:
+    def write(session: Session) -> _RowWrite:
         row = _expected(session, portal_id, object_type, record_id, expected)
         _refuse_taken_email(session, portal_id, object_type, row, entry)
         targets = Targets(session, portal_id, object_type, [entry])
         if problems := targets.problems_of(entry):
             raise InvalidInputError(errors=problems)
-        drafted = row_edits.update(session, [(row, entry.properties)])[0]
+        edit = row_edits.update(session, [(row, entry.properties)])[0]
         pairs = mirror_rows.associate(portal_id, targets.pairs_of(entry, row.id))
-        return _Draft([0], entry, drafted, pairs)
+        return _RowWrite([0], entry, edit, pairs)
 
-    [result] = _sent(portal_id, object_type, [in_one_transaction(draft)], FOR_ONE)
+    [result] = _sent(portal_id, object_type, [in_one_transaction(write)], FOR_ONE)
     if isinstance(result, HubSpotNotFoundError):
         # It may have been merged away; now the mirror knows into what.
-        [result] = _sent(portal_id, object_type, [in_one_transaction(draft)], FOR_ONE)
+        [result] = _sent(portal_id, object_type, [in_one_transaction(write)], FOR_ONE)
     if isinstance(result, CRMError):
         raise result
     # A record that waited here, unknown to HubSpot, was created by this; the caller changed it.
@@ -171,8 +171,8 @@ def archive(
     """Archive a record; otherwise like ``change``."""
     with transaction() as session:
         row = _expected(session, portal_id, object_type, record_id, expected)
-        drafted = row_edits.archive(session, row)
-    is_archived = archive_now(portal_id, object_type, drafted)
+        edit = row_edits.archive(session, row)
+    is_archived = archive_now(portal_id, object_type, edit)
     return Written("archived", row.hs_object_id) if is_archived else Written("queued", None)
 
 
@@ -217,16 +217,16 @@ def already_exists(object_type: ObjectType, hs_object_id: str | None) -> Conflic
     return ConflictError(f"{object_type.singular.title()} already exists{pointer}")
 
 
-def _draft(
+def _write_rows(
     session: Session,
     portal_id: int,
     object_type: ObjectType,
     entries: Mapping[int, Entry],
     results: dict[int, Written | CRMError],
-) -> list[_Draft]:
+) -> list[_RowWrite]:
     """Write what the entries want; what is wrong with one goes to the results."""
     targets = Targets(session, portal_id, object_type, entries.values())
-    drafts: dict[str, _Draft] = {}
+    writes: dict[str, _RowWrite] = {}
     for index, entry in entries.items():
         try:
             key = entry.key(object_type)
@@ -235,41 +235,41 @@ def _draft(
         except InvalidInputError as error:
             results[index] = error
             continue
-        draft = drafts.setdefault(key, _Draft([], Entry({})))
-        draft.indexes.append(index)
-        draft.entry = Entry(
-            {**draft.entry.properties, **entry.properties},
+        write = writes.setdefault(key, _RowWrite([], Entry({})))
+        write.indexes.append(index)
+        write.entry = Entry(
+            {**write.entry.properties, **entry.properties},
             entry.external_id,
-            list(dict.fromkeys([*draft.entry.associations, *entry.associations])),
+            list(dict.fromkeys([*write.entry.associations, *entry.associations])),
         )
-    found = row_edits.find_by_keys(session, portal_id, object_type, list(drafts))
+    found = row_edits.find_by_keys(session, portal_id, object_type, list(writes))
     changes = sorted(
-        ((found[key], draft.entry.properties) for key, draft in drafts.items() if key in found),
+        ((found[key], write.entry.properties) for key, write in writes.items() if key in found),
         key=lambda each: each[0].id,
     )
-    new = sorted(drafts.keys() - found.keys())  # In one order, so that no two wait for each other.
+    new = sorted(writes.keys() - found.keys())  # In one order, so that no two wait for each other.
     changed = {row.id: row for row in row_edits.update(session, changes)}
     inserted = row_edits.insert(
         session,
         portal_id,
         object_type,
-        [New(drafts[key].entry.properties, drafts[key].entry.external_id) for key in new],
+        [New(writes[key].entry.properties, writes[key].entry.external_id) for key in new],
     )
     for key, row in zip(new, inserted, strict=True):
-        drafts[key].drafted = row
+        writes[key].edit = row
     for key, before in found.items():
-        drafts[key].drafted = changed[before.id]
-    _associate(portal_id, targets, list(drafts.values()))
-    return list(drafts.values())
+        writes[key].edit = changed[before.id]
+    _associate(portal_id, targets, list(writes.values()))
+    return list(writes.values())
 
 
-def _associate(portal_id: int, targets: Targets, drafts: Sequence[_Draft]) -> None:
-    owners: dict[tuple[int, int], _Draft] = {}
+def _associate(portal_id: int, targets: Targets, writes: Sequence[_RowWrite]) -> None:
+    owners: dict[tuple[int, int], _RowWrite] = {}
     wanted: list[Pair] = []
-    for draft in drafts:
-        assert draft.drafted  # noqa: S101 - each was just written
-        pairs = targets.pairs_of(draft.entry, draft.drafted.id)
-        owners |= {(from_id, to_id): draft for _, from_id, to_id in pairs}
+    for write in writes:
+        assert write.edit  # noqa: S101 - each was just written
+        pairs = targets.pairs_of(write.entry, write.edit.id)
+        owners |= {(from_id, to_id): write for _, from_id, to_id in pairs}
         wanted += pairs
     for pair_id, ends in mirror_rows.associate(portal_id, dict.fromkeys(wanted)).items():
         owners[ends].new_pairs[pair_id] = ends
@@ -278,38 +278,38 @@ def _associate(portal_id: int, targets: Targets, drafts: Sequence[_Draft]) -> No
 _FORGET_PAIRS = text("DELETE FROM associations WHERE id = ANY(:ids)")
 
 
-def _undo_refused(drafts: Sequence[_Draft], sent: Sent) -> None:
-    refused = [each for each in drafts if each.drafted and each.drafted.id in sent.refused]
+def _undo_refused(writes: Sequence[_RowWrite], sent: Sent) -> None:
+    refused = [each for each in writes if each.edit and each.edit.id in sent.refused]
     pairs = [pair_id for each in refused for pair_id in each.new_pairs] + [
-        pair_id for each in drafts for pair_id in each.new_pairs if pair_id in sent.refused_pairs
+        pair_id for each in writes for pair_id in each.new_pairs if pair_id in sent.refused_pairs
     ]
     if not refused and not pairs:
         return
     with transaction() as session:
         session.execute(_FORGET_PAIRS, {"ids": pairs})
-        row_edits.undo(session, [each.drafted for each in refused if each.drafted])
+        row_edits.undo(session, [each.edit for each in refused if each.edit])
 
 
-_STANDING = text("""
+_ROWS_NOW = text("""
     SELECT id, hs_object_id, state, revision, hs_modified_at FROM records WHERE id = ANY(:ids)
 """)
 
 
-def _told(drafts: Sequence[_Draft], sent: Sent) -> list[Written | CRMError]:
-    """What became of each draft."""
-    ids = [each.drafted.id for each in drafts if each.drafted]
+def _results(writes: Sequence[_RowWrite], sent: Sent) -> list[Written | CRMError]:
+    """What became of each written row."""
+    ids = [each.edit.id for each in writes if each.edit]
     with transaction() as session:
-        rows = {row.id: row for row in session.execute(_STANDING, {"ids": ids})}
-    return [_result(each, rows, sent) for each in drafts]
+        rows = {row.id: row for row in session.execute(_ROWS_NOW, {"ids": ids})}
+    return [_result(each, rows, sent) for each in writes]
 
 
-def _result(draft: _Draft, rows: Mapping[int, Any], sent: Sent) -> Written | CRMError:
-    row_id = draft.drafted.id if draft.drafted else 0
+def _result(write: _RowWrite, rows: Mapping[int, Any], sent: Sent) -> Written | CRMError:
+    row_id = write.edit.id if write.edit else 0
     if row_id in sent.refused:
         return sent.refused[row_id]
     row, record = rows.get(row_id), sent.accepted.get(row_id)
     if row is None:
-        # The same record had another row, in which pull has just let this one end.
+        # The same record had another row, into which pull has just merged this one.
         return Written("updated" if record else "queued", record.id if record else None)
     if record is None and (row.state != SYNCED or not sent.is_complete):
         return Written("queued", None, etag_of(row.revision, row.hs_modified_at))
@@ -319,7 +319,7 @@ def _result(draft: _Draft, rows: Mapping[int, Any], sent: Sent) -> Written | CRM
         etag_of(row.revision, row.hs_modified_at),
         [
             sent.refused_pairs[pair_id].message
-            for pair_id in draft.new_pairs
+            for pair_id in write.new_pairs
             if pair_id in sent.refused_pairs
         ],
     )

@@ -1,4 +1,4 @@
-"""Starting and cancelling scans, and what one is asked to do."""
+"""Start and cancel scans."""
 
 import re
 from collections.abc import Mapping

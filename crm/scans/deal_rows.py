@@ -1,4 +1,4 @@
-"""Rows: a deal of HubSpot's as a scan keeps it, with what the portal calls things."""
+"""Make of HubSpot's deals what a scan stores, with the portal's labels."""
 
 import math
 import re

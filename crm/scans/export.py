@@ -1,4 +1,4 @@
-"""Exports: all results of a scan as one CSV file or as JSON lines, in constant memory."""
+"""Write all results of a scan as one CSV file or as JSON lines, in constant memory."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Selecting: which deals a scan is about, for HubSpot's search and for what no search finds."""
+"""Select the deals that a scan is about, by HubSpot's search and for what no search finds."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

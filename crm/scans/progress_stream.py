@@ -1,4 +1,4 @@
-"""Watching a scan: each new state of it, until it ends or somebody has watched for long enough."""
+"""Yield each new state of a scan, until it ends or has been watched for long enough."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from crm.errors import ScanNotFoundError
 from crm.scans.status import ScanState, find_scan
 
 LONGEST = 60.0
-"""Seconds; whoever wants to see more comes again, and meanwhile others have their turn."""
+"""Seconds; who wants to see more comes again, and meanwhile others have their turn."""
 BETWEEN = 1.0
 """Seconds from one look to the next."""
 HEARTBEAT = 10
@@ -23,7 +23,7 @@ def watch(
 ) -> Iterator[ScanState | None]:
     """The state of a scan now, and again whenever it has changed; the last one if it has ended.
 
-    Yields None when there was no news for a while, so that whoever passes it on finds out whether
+    Yields None when there was no news for a while, so that who passes it on finds out whether
     anybody listens yet.
 
     Args:
@@ -44,7 +44,7 @@ def watch(
         pause(BETWEEN)
         found = find_scan(organization_id, scan_id)
         if found is None or found.job_id != state.job_id:
-            return  # It was started again; whoever comes again sees that one.
+            return  # It was started again; who comes again sees that one.
         quiet += 1
         if found.version != state.version:
             state, quiet = found, 0

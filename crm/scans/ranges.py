@@ -1,4 +1,4 @@
-"""Ranges: who reads which ids, so that several readers go through one list at once.
+"""Deal out the ids of a list, so that several readers go through it at once.
 
 HubSpot's list goes by record id, and its cursor is one. So a reader who has nothing to do takes
 the upper half of what another has still before it. That the cursor is an id is promised nowhere

@@ -1,4 +1,4 @@
-"""The results of a completed scan: pages by number or by cursor, and all of them in a row.
+"""Read a completed scan's deals: in pages by number or by cursor, or all of them in a row.
 
 A scan's deals stand in the order of their ids and do not change once it has completed. So a page
 goes on after the last id of the one before, however far down that is.

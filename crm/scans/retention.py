@@ -1,4 +1,4 @@
-"""Purging: scans and their results are kept for some days."""
+"""Delete scans and their results after some days."""
 
 from flask import current_app
 from sqlalchemy import text

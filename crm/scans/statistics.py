@@ -1,4 +1,4 @@
-"""Statistics over the scans that an organization started within a period."""
+"""Count up the scans that an organization started within a period."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

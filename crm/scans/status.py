@@ -1,4 +1,4 @@
-"""What has become of scans: state, progress and outcome, of one or as a list."""
+"""Tell what has become of scans: state, progress and outcome, of one or as a list."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Storing: what was read, how far, and what became of a scan, each in one transaction.
+"""Write what was read, how far, and what became of a scan, each in one transaction.
 
 Every write is fenced: a job whose scan was cancelled, or went on elsewhere because the job was
 taken for dead, writes nothing.
@@ -75,7 +75,7 @@ _STORE_RANGES = text("""
 """)
 
 
-class NotOursError(Exception):
+class LostLeaseError(Exception):
     """The scan was cancelled, or another job goes on with it."""
 
 
@@ -287,7 +287,7 @@ def _fence(session: Session, hold: Hold) -> None:
         .with_for_update(key_share=True)
     )
     if found is None:
-        raise NotOursError
+        raise LostLeaseError
 
 
 def _end(session: Session, hold: Hold, **values: Any) -> None:

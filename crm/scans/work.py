@@ -1,4 +1,4 @@
-"""Working: jobs that go on with a scan until all of it is stored.
+"""Continue a scan, job by job, until all of it is stored.
 
 A job works for some seconds, or as long as nobody needs its place. Whatever ends it, what was
 stored is whole, and the next job goes on from there: the deals of a page and how far their range
@@ -46,7 +46,7 @@ from crm.scans.deal_rows import find_id, make_labels, make_row
 from crm.scans.filters import is_wanted, list_filters
 from crm.scans.ranges import Bounds, CursorError, Plan, Range
 from crm.scans.readers import Reading, ReadPage
-from crm.scans.storage import Hold, NotOursError
+from crm.scans.storage import Hold, LostLeaseError
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ def work(row_id: int) -> None:
         return
     try:
         _work(hold)
-    except NotOursError:
+    except LostLeaseError:
         log.info("scan let go of", scan=row_id)
 
 
@@ -89,14 +89,14 @@ def sweep() -> None:
 def _work(hold: Hold) -> None:
     try:
         hold = _prepare(hold)
-        is_complete = _go_on(hold)
+        is_complete = _continue(hold)
     except CursorError:
         log.warning("scan goes on with one reader", scan=hold.id)
         storage.forget_ranges(hold)
         jobs.hand_over(TASK, hold.id)
     except CRMError as error:
         _note(hold, error)
-    except NotOursError:
+    except LostLeaseError:
         raise
     except Exception:
         storage.retry_later(
@@ -146,7 +146,7 @@ def _list_owners(client: HubSpotClient) -> list[Owner]:
         return []
 
 
-def _go_on(hold: Hold) -> bool:
+def _continue(hold: Hold) -> bool:
     """Read and store until everything is stored, or others need the place; whether it all is."""
     plan = _make_plan(hold)
     look_at = time.monotonic() + SHORTEST_RUN
@@ -220,7 +220,7 @@ def _is_of(piece: Range, deal: HubSpotRecord, config: ScanConfig) -> bool:
 
 def _note(hold: Hold, error: CRMError) -> None:
     """End the scan for what will not pass; for everything else come back later."""
-    message = _told(hold, error)
+    message = _message_for_people(hold, error)
     log.warning("scan interrupted", scan=hold.id, reason=message)
     if not isinstance(error, HubSpotUnavailableError):
         storage.fail(hold, error.error_code, message)
@@ -235,7 +235,7 @@ def _note(hold: Hold, error: CRMError) -> None:
     )
 
 
-def _told(hold: Hold, error: CRMError) -> str:
+def _message_for_people(hold: Hold, error: CRMError) -> str:
     """What happened, for people: without the token, and without the pages of proxies."""
     message = error.message
     if isinstance(error, HubSpotError) and message.startswith("HTTP "):

@@ -39,7 +39,7 @@ def set_up(volumes: Volumes, environ: Mapping[str, str]) -> list[str]:
                 if name in _HANDED_ON and (name in own or value != _DEFAULTS.get(name))
             },
             kept=volumes.read_settings(),
-            kept_password=volumes.read_password(),
+            known_password=volumes.read_password(),
             has_database=volumes.has_database(),
         )
     )

@@ -39,7 +39,7 @@ class Found:
     """What the operator set; nothing empty."""
     kept: Mapping[str, str]
     """The settings as an earlier run wrote them."""
-    kept_password: str
+    known_password: str
     has_database: bool
     """Whether the volume of the database holds one."""
 
@@ -92,8 +92,8 @@ def _password(found: Found) -> tuple[str, bool]:
     """The database's password, and whether we only have somebody's word for it."""
     given = found.given.get(PASSWORD, "")
     if not found.has_database:
-        return given or found.kept_password or _fresh(), False
-    known = found.kept_password or _password_in(found.kept.get("DATABASE_URL", ""))
+        return given or found.known_password or _fresh(), False
+    known = found.known_password or _password_in(found.kept.get("DATABASE_URL", ""))
     if known and found.kept.get(_CLAIMED) != "yes":
         return known, False
     if given or known:
@@ -114,7 +114,7 @@ def _encryption_keys(found: Found) -> str:
             "ENCRYPTION_KEYS lacks the key that tokens are stored under; write it behind the new "
             f"one, with a comma between them. {SHOW_SETTINGS} shows it"
         )
-    if not (given or kept) and found.has_database and found.kept_password:
+    if not (given or kept) and found.has_database and found.known_password:
         raise ConfigError(
             "ENCRYPTION_KEYS is not known any more, and the database may hold tokens stored under "
             "it: put it into .env.local, or a new one if it is lost, then start again; "

@@ -39,7 +39,7 @@ EXCEPTIONS = {
     ("call_windows", "crm.scans.retention"),
     ("day_quotas", "crm.scans.retention"),
     ("portals", "crm.accounts.users"),
-    ("portals", "crm.integrations.staying_connected"),
+    ("portals", "crm.integrations.portal_connection"),
     ("portals", "crm.operations.health"),
     # Encrypted anew, wherever it stands.
     ("portals", "crm.operations.key_rotation"),

@@ -72,7 +72,7 @@ def test_an_association_on_one_side_is_seen_in_both_directions(ids, hubspot):
         "UPDATE associations SET state = 'pending' WHERE type_id = 4",
     ],
 )
-def test_what_is_not_sent_is_seen(ids, hubspot, change):
+def test_a_change_that_is_not_sent_is_seen(ids, hubspot, change):
     with transaction() as session:
         session.execute(text(change))
 

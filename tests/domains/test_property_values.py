@@ -84,7 +84,7 @@ WRONG = [[], ["low"], {}, {"a": 1}]
         (None, 1e300),
     ],
 )
-def test_what_is_no_value_of_a_property_is_refused(definition, given):
+def test_a_value_that_a_property_cannot_have_is_refused(definition, given):
     with pytest.raises(ValueProblem):
         as_hubspot_writes(definition, given)
 
@@ -94,12 +94,12 @@ def test_an_email_is_trimmed_and_in_lower_case():
 
 
 @pytest.mark.parametrize("given", ["", "ada", "a@b", "a b@c.ch", None, 5, "a" * 250 + "@b.ch"])
-def test_what_is_no_email_is_refused(given):
+def test_a_string_that_is_no_email_is_refused(given):
     with pytest.raises(ValueProblem):
         as_email(given)
 
 
-def test_only_some_of_many_options_are_named():
+def test_a_refusal_names_only_some_of_many_options():
     definition = of("enumeration", *(f"option{each}" for each in range(1000)))
 
     with pytest.raises(ValueProblem) as caught:

@@ -43,7 +43,7 @@ def events(sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> list[Even
     """What the portal tells of from now on."""
     heard: list[Event] = []
     (portal,) = sandbox.sandbox.portals.values()
-    monkeypatch.setattr(portal.journal, "emit", heard.append)
+    monkeypatch.setattr(portal.undo_log, "emit", heard.append)
     return heard
 
 
@@ -346,7 +346,7 @@ def test_a_gdpr_delete_is_told_of_twice(
 
 def restore(sandbox: SandboxServer, record_id: str) -> None:
     (portal,) = sandbox.sandbox.portals.values()
-    with portal.lock, portal.journal.transaction():
+    with portal.lock, portal.undo_log.transaction():
         record = portal.table(CONTACT_TYPE).records[int(record_id)]
         restore_record(portal, CONTACT_TYPE, record)
 

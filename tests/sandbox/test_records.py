@@ -9,7 +9,7 @@ import pytest
 
 from hubspot_sandbox import SandboxServer
 from hubspot_sandbox.access import DEFAULT_APP
-from hubspot_sandbox.events import person_as_actor
+from hubspot_sandbox.events import user_as_actor
 from hubspot_sandbox.object_types import CONTACTS as CONTACT_TYPE
 from hubspot_sandbox.records import update_record
 from hubspot_sandbox.store import Sandbox
@@ -283,8 +283,8 @@ def test_history_says_when_and_by_whom(
     hubspot.patch(path, {"properties": {"firstname": "Adah"}})
     (portal,) = sandbox.sandbox.portals.values()
     record = portal.tables["contacts"].records[int(contact["id"])]
-    with portal.lock, portal.journal.transaction():
-        portal.journal.actor = person_as_actor(60318841)
+    with portal.lock, portal.undo_log.transaction():
+        portal.undo_log.actor = user_as_actor(60318841)
         update_record(portal, CONTACT_TYPE, record, {"firstname": "Adele"})
 
     shape = hubspot.get(path, propertiesWithHistory="firstname").json()

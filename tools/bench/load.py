@@ -78,8 +78,12 @@ def post_request(path: str, body: Mapping[str, object]) -> bytes:
 
 def post_bytes(path: str, content: bytes, headers: Mapping[str, str]) -> bytes:
     """A POST of JSON that is written already, as it is sent."""
-    told = {"Content-Type": "application/json", "Content-Length": str(len(content)), **headers}
-    return _request("POST", path, told, content)
+    all_headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(content)),
+        **headers,
+    }
+    return _request("POST", path, all_headers, content)
 
 
 def _request(method: str, path: str, headers: Mapping[str, str], content: bytes) -> bytes:

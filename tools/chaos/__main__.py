@@ -25,7 +25,7 @@ from tools.stage import stage
 
 PEOPLE = 1_000
 KILLS = 200
-TELL_EVERY = 5.0
+REPORT_EVERY = 5.0
 LOG = Path(tempfile.gettempdir()) / "crm-chaos.log"
 
 
@@ -54,7 +54,7 @@ def _run_people(options: argparse.Namespace, log: IO[bytes]) -> list[str]:
         app = place.create_service("chaos")
         people = People(place, app, options.people, options.seed)
         trouble = Trouble(place, "chaos", people, options.seed)
-        with _told(lambda: f"{people}  {trouble}"):
+        with _reporting(lambda: f"{people}  {trouble}"):
             with trouble:
                 people.run(trouble.is_complete)
             print("no more trouble; what is left is sent", flush=True)
@@ -68,13 +68,13 @@ def _run_people(options: argparse.Namespace, log: IO[bytes]) -> list[str]:
 
 
 @contextmanager
-def _told(tell: Callable[[], str]) -> Iterator[None]:
+def _reporting(report: Callable[[], str]) -> Iterator[None]:
     """Say every few seconds how it is going."""
     over = Event()
 
     def repeat() -> None:
-        while not over.wait(TELL_EVERY):
-            print(f"  {time.strftime('%H:%M:%S')}  {tell()}", flush=True)
+        while not over.wait(REPORT_EVERY):
+            print(f"  {time.strftime('%H:%M:%S')}  {report()}", flush=True)
 
     thread = Thread(target=repeat, daemon=True)
     thread.start()

@@ -256,7 +256,7 @@ def status_as(scan: ScanState | None) -> dict[str, Any]:
 
 def listed_as(scan: ScanState) -> dict[str, Any]:
     """A scan in the answer to ``GET /scan/list``."""
-    told_sometimes = {
+    optional = {
         "error_message": scan.error_message,
         "error_code": scan.error_code,
         "estimated_time_remaining": scan.time_left,
@@ -268,7 +268,7 @@ def listed_as(scan: ScanState) -> dict[str, Any]:
         "success_rate": scan.success_rate,
         "duration_seconds": scan.duration_seconds or 0,
         "data_size_mb": scan.data_size_mb,
-        **{name: each for name, each in told_sometimes.items() if each is not None},
+        **{name: each for name, each in optional.items() if each is not None},
     }
 
 

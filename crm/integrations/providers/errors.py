@@ -3,7 +3,7 @@
 ProviderError                    502 PROVIDER_API_ERROR     an answer that makes no sense
 ├── ProviderUnavailableError     503 PROVIDER_UNAVAILABLE   not reached, cut off, busy, 429, 5xx
 ├── ProviderAuthError            401 PROVIDER_AUTH_FAILED   the access token is refused
-│   └── ProviderRevokedError     401                        for good: connect anew
+│   └── ProviderRevokedError     401                        for good: connect again
 ├── ProviderScopeError           403 FORBIDDEN              the connection may not see this
 └── ProviderRefusedError         400 VALIDATION_ERROR       wrong in the provider's eyes
 """

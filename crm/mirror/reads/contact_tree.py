@@ -1,4 +1,4 @@
-"""Contacts as people read them: each with its deals, and each deal with its tickets."""
+"""Read each contact with its deals, and each deal with its tickets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def list_people(
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class AssociatedNode:
     """A record that hangs together with a contact."""
 
     object_type: str
@@ -98,9 +98,9 @@ class Neighbour:
     state: str
 
 
-def list_neighbours(
+def list_associated(
     portal_id: int, contact_id: str, *, only_contact_id: int | None = None
-) -> list[Neighbour]:
+) -> list[AssociatedNode]:
     """The live deals, tickets and companies of a contact, the newest first, ``MOST`` in all.
 
     Tickets count as a contact's when they hang on one of its deals, too.
@@ -114,10 +114,10 @@ def list_neighbours(
         NotFoundError: no contact could be called so.
     """
     found = db.session.execute(
-        _NEIGHBOURS_OF_OWN if only_contact_id is not None else _NEIGHBOURS,
+        _ASSOCIATED_OF_OWN if only_contact_id is not None else _ASSOCIATED,
         {**identify(portal_id, CONTACTS, contact_id), "only_contact_id": only_contact_id},
     )
-    return [Neighbour(*row) for row in found]
+    return [AssociatedNode(*row) for row in found]
 
 
 def find_graph(contact_id: int) -> dict[str, Any] | None:
@@ -158,7 +158,7 @@ _PERSON = f"""json_build_object({_PERSON_FIELDS}, 'uuid', r.uuid, 'sync_state', 
             AND d.archived_at IS NULL))::text"""  # noqa: S608 - our own names
 
 
-def _neighbours(visible: str) -> TextClause:
+def _associated(visible: str) -> TextClause:
     return text(f"""
         WITH near AS (
             SELECT to_id AS id FROM associations WHERE from_id = {IDENTIFIED}
@@ -174,8 +174,8 @@ def _neighbours(visible: str) -> TextClause:
     """)  # noqa: S608 - our own names
 
 
-_NEIGHBOURS = _neighbours("")
-_NEIGHBOURS_OF_OWN = _neighbours(f" AND o.id IN {HANGING_ON_CONTACT}")
+_ASSOCIATED = _associated("")
+_ASSOCIATED_OF_OWN = _associated(f" AND o.id IN {HANGING_ON_CONTACT}")
 
 _CONTACTS_OF_DEALS = (
     "SELECT to_d.from_id FROM records AS d"  # noqa: S608 - our own names

@@ -1,4 +1,4 @@
-"""A record's history: which value each property took, on which side, and which one lost."""
+"""Read which value each property of a record took, on which side, and which one lost."""
 
 from sqlalchemy import text
 

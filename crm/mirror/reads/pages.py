@@ -1,4 +1,4 @@
-"""Lists: pages of the mirror's rows in an order, each with a cursor that goes on where it ended.
+"""List the mirror's rows in an order, each page with a cursor for the next.
 
 A page is one statement, and Postgres writes its JSON: the rows of one record after another would
 cost a query each, and building the same text in Python more than everything else together. In all

@@ -1,4 +1,4 @@
-"""Boards: the records of a pipeline by their stages, with totals and the first of each."""
+"""Read a pipeline's records by their stages, with totals and the first of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

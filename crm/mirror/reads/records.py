@@ -1,4 +1,4 @@
-"""Records as applications read them: lists of every type, and one record with its associations."""
+"""Read what applications ask for: lists of every type, and one record with its associations."""
 
 import re
 from collections.abc import Mapping

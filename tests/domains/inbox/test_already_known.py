@@ -1,4 +1,4 @@
-"""Echoes: HubSpot tells of our own writes too, and they cost next to nothing."""
+"""Writes of our own come back as events, and cost next to nothing."""
 
 import threading
 
@@ -57,7 +57,7 @@ def test_a_thousand_writes_from_here_cause_no_second_one_and_hardly_a_request(
     assert outcomes()["contact.propertyChange", "known"] >= half
 
 
-def test_deals_companies_and_associations_from_here_do_not_echo_either(
+def test_writes_of_deals_companies_and_associations_cause_no_second_one_either(
     ear, app, portal_id, sandbox, send
 ):
     new = [NewRecord(DEALS, graphs.DEAL) for _ in range(100)]

@@ -26,7 +26,7 @@ def everything():
     return "\n".join(row for table in rows for row in table)
 
 
-def test_nothing_is_left_of_a_purged_contact(portal_id, client, hubspot, send):
+def test_a_purged_contact_leaves_nothing_behind(portal_id, client, hubspot, send):
     registration = {
         "email": EMAIL,
         "password": "correct horse",
@@ -64,7 +64,7 @@ def test_a_purged_contact_is_not_taken_in_again(portal_id, hubspot, send, set_up
     assert EMAIL not in everything()
 
 
-def test_all_ids_that_led_to_a_purged_contact_are_deaf(portal_id, hubspot, send):
+def test_ids_that_led_to_a_purged_contact_take_in_nothing(portal_id, hubspot, send):
     graphs.write_contact(portal_id, EMAIL)
     other = graphs.write_contact(portal_id, "grace@example.com")
     send()

@@ -58,7 +58,7 @@ def as_person(hubspot, path, **properties):
     assert answer.status_code == 200, answer.text
 
 
-def test_what_a_person_changes_in_hubspot_is_changed_here(ear, contact, hubspot):
+def test_a_value_that_a_person_changes_in_hubspot_is_changed_here(ear, contact, hubspot):
     as_person(hubspot, f"contacts/{contact.hs_object_id}", firstname="Augusta")
 
     ear.hear()
@@ -67,7 +67,7 @@ def test_what_a_person_changes_in_hubspot_is_changed_here(ear, contact, hubspot)
     assert outcomes()["contact.propertyChange", "read"] == 1
 
 
-def test_what_is_created_in_hubspot_is_here(ear, hubspot):
+def test_a_record_that_is_created_in_hubspot_is_here(ear, hubspot):
     deal = hubspot.create("deals", dealname="An engine", dealstage="qualifiedtobuy")
 
     ear.hear()
@@ -75,7 +75,9 @@ def test_what_is_created_in_hubspot_is_here(ear, hubspot):
     assert find(deal["id"]).properties["dealname"] == "An engine"
 
 
-def test_what_is_deleted_in_hubspot_is_archived_here_until_it_is_restored(ear, contact, hubspot):
+def test_a_record_that_is_deleted_in_hubspot_is_archived_here_until_it_is_restored(
+    ear, contact, hubspot
+):
     hubspot.archive("contacts", contact.hs_object_id)
     ear.hear()
     archived_at = graphs.row(contact.id).archived_at
@@ -166,7 +168,7 @@ OF_NOTHING_HERE = {
 
 
 @pytest.mark.parametrize("changes", OF_NOTHING_HERE.values(), ids=OF_NOTHING_HERE)
-def test_what_is_about_nothing_here_is_ignored_without_a_request(changes, sandbox, set_up, tell):
+def test_an_event_about_nothing_here_is_ignored_without_a_request(changes, sandbox, set_up, tell):
     tell(event("contact.creation", "77") | changes)
 
     assert [outcome for _, outcome in outcomes()] == ["ignored"]
@@ -184,7 +186,7 @@ def test_what_is_about_nothing_here_is_ignored_without_a_request(changes, sandbo
         {"propertyName": "company", "propertyValue": None, "occurredAt": PAST},
     ],
 )
-def test_what_stands_here_already_costs_no_request(changes, contact, sandbox, tell):
+def test_an_event_that_is_already_known_costs_no_request(changes, contact, sandbox, tell):
     tell(event("contact.propertyChange", contact.hs_object_id) | changes)
 
     assert [outcome for _, outcome in outcomes()] == ["known"]
@@ -202,13 +204,13 @@ def test_what_stands_here_already_costs_no_request(changes, contact, sandbox, te
         {"subscriptionType": "contact.deletion"},
     ],
 )
-def test_what_may_be_otherwise_is_read(changes, contact, sandbox, tell):
+def test_an_event_that_may_be_news_is_read(changes, contact, sandbox, tell):
     tell(event("contact.propertyChange", contact.hs_object_id) | changes)
 
     assert sandbox.requests()["total"] > 0
 
 
-def test_what_happened_before_the_last_reading_costs_no_request(contact, hubspot, sandbox, tell):
+def test_an_event_from_before_the_last_reading_costs_no_request(contact, hubspot, sandbox, tell):
     hubspot.update("contacts", contact.hs_object_id, phone="2")
     told = {"propertyName": "phone", "propertyValue": "3"}
     tell(event("contact.propertyChange", contact.hs_object_id, **told, occurredAt=FUTURE))

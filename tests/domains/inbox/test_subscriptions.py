@@ -76,7 +76,7 @@ def test_the_sandbox_takes_every_subscription_of_the_manifest_and_they_suffice(
     assert outcomes()["object.propertyChange", "read"] == 1
 
 
-def test_without_a_public_address_there_is_no_manifest(run):
+def test_the_manifest_needs_a_public_address(run):
     code, printed = run("manifest")
 
     assert (code, printed) == (
@@ -128,7 +128,7 @@ def test_a_replayed_event_is_looked_at_again(run, hubspot, set_up, portal_id):
     assert graphs_before == {}
 
 
-def test_nothing_is_replayed_that_was_not_named(run, set_up):
+def test_a_replay_leaves_alone_the_events_that_were_not_named(run, set_up):
     store_events([event("product.creation", "1")])
 
     code, printed = run("replay")

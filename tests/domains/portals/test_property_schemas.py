@@ -40,7 +40,7 @@ def errors_of(portal_id, object_type, given):
     return caught.value.errors
 
 
-def test_until_the_first_fetch_the_declared_properties_are_mirrored(portal_id, sandbox):
+def test_the_declared_properties_are_mirrored_until_the_first_fetch(portal_id, sandbox):
     names = list_mirrored(portal_id, CONTACTS)
 
     assert {"email", "firstname", "lastmodifieddate", "hs_merged_object_ids"} <= set(names)
@@ -48,7 +48,9 @@ def test_until_the_first_fetch_the_declared_properties_are_mirrored(portal_id, s
     assert sandbox.requests()["total"] == 0
 
 
-def test_then_everything_that_a_person_could_edit_is_mirrored(portal_id, hubspot):
+def test_every_property_that_a_person_could_edit_is_mirrored_after_the_first_fetch(
+    portal_id, hubspot
+):
     define(hubspot, "favourite_cog")
     define(hubspot, "a_secret", hidden=True)
 
@@ -60,7 +62,7 @@ def test_then_everything_that_a_person_could_edit_is_mirrored(portal_id, hubspot
     assert len(names) == len(set(names))
 
 
-def test_definitions_are_fetched_anew_after_five_minutes(portal_id, hubspot, sandbox):
+def test_definitions_are_fetched_again_after_five_minutes(portal_id, hubspot, sandbox):
     refresh_stale_schemas()
     define(hubspot, "favourite_cog")
     age(minutes=4)
@@ -84,7 +86,7 @@ def test_stale_definitions_serve_while_hubspot_is_down(portal_id, sandbox):
     assert list_mirrored(portal_id, CONTACTS) == names
 
 
-def test_until_the_first_fetch_hubspot_is_the_judge(portal_id):
+def test_any_possible_name_is_accepted_until_the_first_fetch(portal_id):
     given = {"email": "ada@example.com", "whatever": 5, "is_it": True, "first_name": "Ada"}
 
     assert check_properties(portal_id, CONTACTS, given) == {
@@ -96,12 +98,12 @@ def test_until_the_first_fetch_hubspot_is_the_judge(portal_id):
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a.b", "\x00", "x" * 101, "é"])
-def test_even_then_a_name_must_be_one_that_hubspot_could_have(portal_id, name):
+def test_an_impossible_name_is_refused_even_before_the_first_fetch(portal_id, name):
     assert errors_of(portal_id, CONTACTS, {name: "1"})
 
 
 @pytest.mark.parametrize("is_fetched", [False, True])
-def test_what_is_ours_or_hubspots_own_is_read_only(portal_id, set_up, is_fetched):
+def test_a_property_of_ours_or_of_hubspots_own_is_read_only(portal_id, set_up, is_fetched):
     if is_fetched:
         refresh_stale_schemas()
     given = {"crm_uid": "1", "hs_object_id": "1", "createdate": "2026-01-01"}

@@ -135,7 +135,7 @@ def test_a_call_that_was_booked_and_never_made_costs_one_slot_once(take):
     assert take_all(take, PERSON, NOON + 12 * SECOND) == 100
 
 
-def test_the_budget_begins_anew_when_postgres_lost_it_in_a_crash(take):
+def test_the_budget_begins_again_when_postgres_lost_it_in_a_crash(take):
     take_all(take, PERSON, NOON)
     change("TRUNCATE call_windows, day_quotas")
 
@@ -205,7 +205,7 @@ def test_a_backfill_waits_for_half_a_minute(take, budget_of, pauses):
     assert 10 < sum(pauses) <= 30
 
 
-def test_whoever_waits_sleeps_until_the_booked_moment(take, budget_of, pauses):
+def test_a_caller_that_waits_sleeps_until_the_booked_moment(take, budget_of, pauses):
     for _ in range(5):
         take(PERSON, "search")
     before = clock()
@@ -256,7 +256,7 @@ def test_calls_of_others_count_once(answer, take):
     assert take_all(take, PERSON, clock()) == 59
 
 
-def test_calls_of_others_are_not_told_by_an_answer_that_took_long(answer, take, monkeypatch):
+def test_calls_of_others_are_not_learnt_from_an_answer_that_took_long(answer, take, monkeypatch):
     monkeypatch.setattr(rate_budget, "KEPT", timedelta())
     answer(Max=100, Remaining=60)
 
@@ -375,7 +375,7 @@ def test_the_day_begins_at_midnight_where_the_portal_is(take, portal_id):
 # ---- all together
 
 
-def test_what_a_push_asks_is_counted(sandbox, set_up, send, portal_id):
+def test_calls_of_a_push_are_counted(sandbox, set_up, send, portal_id):
     portals.forget_set_up(portal_id)
     used = forecast(portal_id).used
     send()
@@ -383,7 +383,7 @@ def test_what_a_push_asks_is_counted(sandbox, set_up, send, portal_id):
     assert forecast(portal_id).used - used == sandbox.requests()["total"] > 0
 
 
-def test_what_hubspot_answers_to_a_client_is_learnt(relay, portal_id):
+def test_the_budget_learns_from_what_hubspot_answers_to_a_client(relay, portal_id):
     relay.answer(200, {}, headers={HEADERS + "Max": "190", HEADERS + "Remaining": "100"})
 
     portals.connect(portal_id).call("GET", "/anything", repeatable=True)
@@ -432,7 +432,7 @@ def test_connections_share_a_window_and_fill_it(take, kinds):
     ]
 
 
-def test_whoever_waited_for_another_connection_books_from_then_on(take, engine):
+def test_a_caller_that_waited_for_another_connection_books_from_then_on(take, engine):
     take(PERSON)
     waiting = text(
         "SELECT count(*) FROM pg_stat_activity"

@@ -86,7 +86,9 @@ def within(calls, kind, after, until):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(callers=CALLERS, limits=LIMITS)
-def test_no_window_is_exceeded_and_nobody_waits_for_nothing(engine, portal_id, callers, limits):
+def test_no_window_of_hubspots_is_exceeded_and_no_caller_waits_for_nothing(
+    engine, portal_id, callers, limits
+):
     maxima = dict(zip(PERIOD, limits, strict=True))
     limit(portal_id, maxima)
     calls = []

@@ -131,7 +131,7 @@ def called(portal_id):
     return do
 
 
-def test_before_the_first_call_there_is_a_sentence(tell):
+def test_the_budget_command_prints_a_sentence_before_the_first_call(tell):
     assert tell() == (
         0,
         [
@@ -141,7 +141,7 @@ def test_before_the_first_call_there_is_a_sentence(tell):
     )
 
 
-def test_all_that_is_known_is_told(tell, set_up, called, sandbox):
+def test_the_budget_command_prints_all_that_is_known(tell, set_up, called, sandbox):
     called(daily=625_000)
 
     code, lines = tell()
@@ -160,7 +160,7 @@ def test_all_that_is_known_is_told(tell, set_up, called, sandbox):
     ]
 
 
-def test_a_day_that_runs_out_is_told_with_the_time(tell, called, at_nine):
+def test_a_day_that_runs_out_is_shown_with_the_time(tell, called, at_nine):
     called()
     change("DELETE FROM day_quotas")
     at_nine(100_000, {"7": 100, "8": 50_000, "9": 80_000})
@@ -173,7 +173,7 @@ def test_a_day_that_runs_out_is_told_with_the_time(tell, called, at_nine):
     assert timedelta(minutes=-1) < datetime.fromisoformat(at) - now < timedelta(hours=1)
 
 
-def test_an_app_that_hubspot_tells_no_daily_limit_is_told_so(tell, called):
+def test_the_budget_command_says_that_hubspot_names_no_daily_limit(tell, called):
     called()
 
     _, lines = tell()
@@ -182,7 +182,7 @@ def test_an_app_that_hubspot_tells_no_daily_limit_is_told_so(tell, called):
     assert not [each for each in lines if "runs out" in each]
 
 
-def test_a_day_that_hubspot_ended_is_told_as_used_up(tell, called):
+def test_a_day_that_hubspot_ended_is_shown_as_used_up(tell, called):
     called(policy="DAILY")
 
     _, lines = tell()
@@ -198,7 +198,7 @@ def test_one_portal_may_be_asked_for_by_hubspots_id(tell, send, sandbox):
     assert tell("--portal-id", "7") == (1, ["Error: No portal with the id 7 is connected"])
 
 
-def test_without_a_portal_there_is_nothing_to_tell(tell, change_settings):
+def test_the_budget_command_has_nothing_to_print_without_a_portal(tell, change_settings):
     change_settings(hubspot_private_app_token="")
 
     assert tell() == (0, ["No portal is connected."])

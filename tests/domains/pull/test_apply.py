@@ -74,7 +74,7 @@ def test_a_record_of_hubspot_is_new_to_the_mirror(refresh, hubspot, set_up):
     assert row.hs_modified_at == row.read_through
 
 
-def test_the_same_again_changes_nothing(refresh, hubspot, set_up):
+def test_the_same_record_again_changes_nothing(refresh, hubspot, set_up):
     created = hubspot.create("contacts", email="grace@example.com")
     refresh(created["id"])
     before = find_row(created["id"]).updated_at
@@ -85,7 +85,7 @@ def test_the_same_again_changes_nothing(refresh, hubspot, set_up):
     assert find_row(created["id"]).updated_at == before
 
 
-def test_what_was_changed_and_cleared_there_is_so_here(refresh, hubspot, contact_id):
+def test_a_value_that_was_changed_or_cleared_in_hubspot_is_so_here(refresh, hubspot, contact_id):
     hs_id = graphs.row(contact_id).hs_object_id
     hubspot.update("contacts", hs_id, firstname="Augusta", lastname="")
 
@@ -97,7 +97,9 @@ def test_what_was_changed_and_cleared_there_is_so_here(refresh, hubspot, contact
     assert ("firstname", "Ada", "Augusta", "hubspot", False) in history(contact_id)
 
 
-def test_an_older_state_does_not_overwrite_a_newer_one(portal_id, hubspot, contact_id, refresh):
+def test_an_older_state_of_a_record_does_not_overwrite_a_newer_one(
+    portal_id, hubspot, contact_id, refresh
+):
     hs_id = graphs.row(contact_id).hs_object_id
     client = portals.connect(portal_id)
     names = list_mirrored(portal_id, CONTACTS)
@@ -105,7 +107,7 @@ def test_an_older_state_does_not_overwrite_a_newer_one(portal_id, hubspot, conta
     hubspot.update("contacts", hs_id, firstname="Augusta")
     refresh(hs_id)
 
-    apply.take_in(client, portal_id, CONTACTS, list(older.found.values()))
+    apply.apply_records(client, portal_id, CONTACTS, list(older.found.values()))
 
     assert graphs.row(contact_id).properties["firstname"] == "Augusta"
 
@@ -144,7 +146,7 @@ class Contest:
     ],
     ids=str,
 )
-def test_what_both_sides_changed_follows_the_policy_and_the_history_says_so(
+def test_a_property_that_both_sides_changed_follows_the_policy_and_the_history_says_so(
     refresh, hubspot, contact_id, send, change_settings, contest
 ):
     change_settings(conflicts=contest.policy)
@@ -184,7 +186,7 @@ def test_a_record_archived_there_is_archived_here_and_comes_back_when_restored(
     assert graphs.row(contact_id).archived_at is None
 
 
-def test_what_waited_for_a_record_that_was_archived_there_is_overruled(
+def test_a_change_that_waited_for_a_record_archived_in_hubspot_is_overruled(
     refresh, hubspot, contact_id
 ):
     hs_id = graphs.row(contact_id).hs_object_id
@@ -198,7 +200,7 @@ def test_what_waited_for_a_record_that_was_archived_there_is_overruled(
     assert ("phone", "1", "2", "here", True) in history(contact_id)
 
 
-def test_ids_that_hubspot_does_not_know_are_told(refresh, set_up):
+def test_a_refresh_returns_the_ids_that_hubspot_does_not_know(refresh, set_up):
     assert refresh("404404").missing == {"404404"}
 
 
@@ -222,7 +224,7 @@ def test_after_a_merge_one_row_is_left_and_old_ids_lead_to_it(
     }
 
 
-def test_what_waited_in_a_row_that_was_merged_away_is_sent_for_the_one_that_is_left(
+def test_a_change_that_waited_in_a_row_merged_away_is_sent_for_the_one_that_is_left(
     refresh, portal_id, hubspot, contact_id, send
 ):
     other_id = graphs.write_contact(portal_id, "grace@example.com")
@@ -282,7 +284,7 @@ def test_two_contacts_that_swap_their_emails_swap_them_here(
     assert graphs.row(other_id).email == "ada@example.com"
 
 
-def test_changes_are_seen_after_a_day(refresh, hubspot, contact_id, sandbox):
+def test_changes_in_hubspot_are_seen_after_a_day(refresh, hubspot, contact_id, sandbox):
     sandbox.advance(timedelta(days=1).total_seconds())
     hs_id = graphs.row(contact_id).hs_object_id
     hubspot.update("contacts", hs_id, firstname="Augusta")

@@ -1,4 +1,4 @@
-"""Associating: who hangs together with whom in HubSpot is so in the mirror."""
+"""Records that HubSpot associates are associated in the mirror."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +8,7 @@ from sqlalchemy import text
 from crm.db import transaction
 from crm.object_types import CONTACTS, DEALS, TICKETS
 from crm.portals import portals
-from crm.pull.associations import refresh_associations, take_in_associations
+from crm.pull.associations import apply_associations, refresh_associations
 from tests.domains import graphs
 from tests.sandbox.client import OBJECTS
 
@@ -52,7 +52,7 @@ def join(hubspot, from_type, from_id, to_type, to_id):
     assert hubspot.put(path).status_code == 200
 
 
-def test_what_is_already_known_is_no_news(refresh, graph):
+def test_a_pair_that_is_already_known_is_no_news(refresh, graph):
     assert refresh(CONTACTS, DEALS, graph["contacts"]) == 0
     assert refresh(DEALS, CONTACTS, graph["deals"]) == 0
 
@@ -95,8 +95,8 @@ def test_a_pair_that_waits_here_stays(refresh, graph, portal_id, hubspot):
 def test_a_reading_from_before_a_pair_was_sent_does_not_part_it(graph, portal_id):
     nothing = {graph["contacts"]: []}
 
-    assert take_in_associations(portal_id, CONTACTS, DEALS, nothing, ANCIENT) == 0
+    assert apply_associations(portal_id, CONTACTS, DEALS, nothing, ANCIENT) == 0
     assert len(pairs()) == 2
 
     now = datetime.now(UTC) + timedelta(seconds=5)
-    assert take_in_associations(portal_id, CONTACTS, DEALS, nothing, now) == 1
+    assert apply_associations(portal_id, CONTACTS, DEALS, nothing, now) == 1

@@ -13,7 +13,7 @@ from crm.hubspot.errors import HubSpotError
 from crm.mirror.rows import list_portals_with_unsent
 from crm.pull import runner
 from tests.domains.graphs import differences, end_pause, write_contact, write_graph
-from tests.domains.push.test_push_property import FAULTS, wanted
+from tests.domains.push.test_job_property import FAULTS, wanted
 from tests.domains.webhook_listener import let_pauses_pass
 from tests.sandbox.client import OBJECTS
 

@@ -59,7 +59,7 @@ def test_a_hundred_registrations_cost_at_most_six_requests(
     assert differences(hubspot) == []
 
 
-def test_the_older_paths_do_it_too(change_settings, send, hubspot, portal_id):
+def test_push_works_over_hubspots_older_paths_too(change_settings, send, hubspot, portal_id):
     change_settings(hubspot_api_version="v3")
     write_graph(portal_id, "ada@example.com")
 
@@ -78,7 +78,7 @@ def test_a_second_push_sends_nothing(send, sandbox, portal_id):
     assert sandbox.requests()["total"] == 0
 
 
-def test_more_than_a_batch_is_sent_whole(send, hubspot, portal_id):
+def test_a_push_of_more_than_a_batch_is_sent_whole(send, hubspot, portal_id):
     for number in range(150):
         write_graph(portal_id, f"person{number}@example.com")
 
@@ -158,7 +158,9 @@ def test_two_people_whom_hubspot_takes_for_one_do_not_overwrite_each_other(
     assert someone["id"] in row(second).rejection["message"]
 
 
-def test_nor_when_the_first_came_with_an_earlier_push(send, hubspot, portal_id, someone):
+def test_two_people_whom_hubspot_takes_for_one_do_not_overwrite_each_other_in_two_pushes(
+    send, hubspot, portal_id, someone
+):
     write_contact(portal_id, "countess@example.com", phone="1")
     send()
     second = write_contact(portal_id, "ada@example.com", phone="2")
@@ -211,7 +213,9 @@ def test_a_change_made_while_push_is_in_flight_is_sent_by_the_next(
     assert differences(hubspot) == []
 
 
-def test_and_a_refusal_of_what_it_was_before_does_not_stick(app, send, relay, hubspot, portal_id):
+def test_a_refusal_of_a_value_that_was_changed_meanwhile_does_not_stick(
+    app, send, relay, hubspot, portal_id
+):
     contact_id = write_contact(portal_id, "ada@example.com", lifecyclestage="king")
 
     def change_meanwhile(call):
@@ -266,7 +270,7 @@ def test_jobs_leave_no_connection_behind(app, run_jobs, portal_id):
     assert db.engine.pool.checkedout() == 0
 
 
-def test_what_hubspot_made_of_our_values_stands_in_the_mirror(send, relay, portal_id):
+def test_the_mirror_has_what_hubspot_made_of_our_values(send, relay, portal_id):
     def normalise(call):
         answer = call.pass_on()
         if call.is_for("/contacts/batch/upsert"):
@@ -405,7 +409,7 @@ def test_a_sweep_leaves_a_portal_that_is_not_connected(change_settings, portal_i
     assert jobs() == []
 
 
-def test_without_a_portal_changes_are_kept(change_settings, send, hubspot, portal_id):
+def test_changes_are_kept_while_there_is_no_portal(change_settings, send, hubspot, portal_id):
     change_settings(hubspot_private_app_token="")
     write_graph(portal_id, "ada@example.com")
     send()
@@ -419,7 +423,7 @@ def test_without_a_portal_changes_are_kept(change_settings, send, hubspot, porta
     assert differences(hubspot) == []
 
 
-def test_a_worker_that_begins_looks_at_the_portal_anew(set_up, portal_id):
+def test_a_worker_that_begins_checks_the_portal_again(set_up, portal_id):
     push_service.begin()
 
     assert portal().set_up_at is None

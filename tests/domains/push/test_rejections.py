@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 from sqlalchemy import select, text
 
 from crm.db import transaction
-from crm.mirror.rows import drafts_of
+from crm.mirror.rows import drafts_sql
 from crm.models import Record
 from crm.object_types import DEALS
 from crm.portals import portals
@@ -18,7 +18,7 @@ from tests.sandbox.client import OBJECTS
 
 _CHANGE = text(f"""
     UPDATE records SET properties = properties || CAST(:changes AS jsonb),
-        drafts = drafts || {drafts_of("CAST(:changes AS jsonb)")},
+        drafts = drafts || {drafts_sql("CAST(:changes AS jsonb)")},
         unsent = ARRAY(SELECT DISTINCT unnest(
             unsent || ARRAY(SELECT jsonb_object_keys(CAST(:changes AS jsonb))))),
         state = 'pending', rejection = NULL, revision = revision + 1
@@ -79,7 +79,7 @@ def deal():
         return found
 
 
-def test_after_a_drop_the_mirror_is_as_hubspot_has_it(app, portal_id, sandbox, hubspot, step, send):
+def test_the_mirror_is_as_hubspot_has_it_after_a_drop(app, portal_id, sandbox, hubspot, step, send):
     @settings(
         max_examples=8,
         deadline=None,

@@ -61,7 +61,7 @@ def test_the_token_is_stored_encrypted_and_nowhere_else(start):
     assert TOKEN not in everything
 
 
-def test_without_a_key_no_token_is_stored(start, change_settings):
+def test_a_scan_stores_no_token_without_an_encryption_key(start, change_settings):
     change_settings(encryption_keys="")
 
     with pytest.raises(UnavailableError, match="ENCRYPTION_KEYS"):
@@ -116,7 +116,9 @@ def test_another_organization_has_scans_of_the_same_names(start, organization_id
         assert found.scalars().all() == ["pending"]
 
 
-def test_of_many_that_start_at_once_no_more_than_ten_are_let_in(app, organization_id):
+def test_an_organization_gets_no_more_than_ten_of_many_scans_that_start_at_once(
+    app, organization_id
+):
     def start(number):
         with app.app_context():
             try:

@@ -17,7 +17,7 @@ def two_pipelines(sandbox, hubspot):
     return made["id"], made["stages"][0]["id"]
 
 
-def test_only_the_deals_of_a_pipeline_and_stage_are_pulled(scan, create, two_pipelines):
+def test_a_scan_pulls_only_the_deals_of_a_pipeline_and_stage(scan, create, two_pipelines):
     pipeline, stage = two_pipelines
     create("deals", 30)
     wanted = create("deals", 25, pipeline=pipeline, dealstage=stage)
@@ -41,7 +41,7 @@ def test_only_the_deals_of_a_pipeline_and_stage_are_pulled(scan, create, two_pip
         ("2027-01-01", None, []),
     ],
 )
-def test_only_the_deals_of_some_days_are_pulled(scan, hubspot, start, end, expected):
+def test_a_scan_pulls_only_the_deals_of_some_days(scan, hubspot, start, end, expected):
     moments = [f"2026-03-{each}:00:00Z" for each in ("01T00", "02T00", "02T12", "03T00")]
     ids = [
         hubspot.create(

@@ -78,7 +78,9 @@ def take(plan):
     lives=st.lists(st.integers(1, 60), max_size=8),
     seed=st.integers(0, 10_000),
 )
-def test_every_id_is_stored_whoever_dies_when(count, step, size, names_last, lives, seed):
+def test_every_id_is_stored_no_matter_which_reader_dies_when(
+    count, step, size, names_last, lives, seed
+):
     dice = random.Random(seed)
     ids = {dice.randrange(1, count * step + 2) for _ in range(count)}
     listed = List(sorted(ids), size, names_last=names_last)
@@ -137,7 +139,7 @@ def test_a_page_that_no_list_by_ids_would_give_is_noticed(ids, after):
         plan.note(piece, ids, after)
 
 
-def test_a_list_that_goes_round_in_a_circle_is_noticed():
+def test_a_list_that_goes_round_in_a_cycle_is_noticed():
     piece = Range(0, False, after="page-2")
     plan = Plan([piece], 100, may_split=False)
 
@@ -145,7 +147,7 @@ def test_a_list_that_goes_round_in_a_circle_is_noticed():
         plan.note(piece, [1], "page-2")
 
 
-def test_those_who_wait_for_a_range_are_told_when_there_is_none_any_more():
+def test_readers_that_wait_for_a_range_end_when_there_is_none_any_more():
     piece = Range(0, False)
     plan = Plan([piece], 100, may_split=True)
     assert plan.take() is piece

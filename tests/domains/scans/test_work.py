@@ -70,7 +70,7 @@ def test_a_deal_comes_with_what_it_is_associated_with(scan, create, associate):
     }
 
 
-def test_more_associations_than_a_list_shows_are_completed_in_one_batch(
+def test_associations_beyond_what_a_list_shows_are_completed_in_one_batch(
     scan, create, associate, sandbox
 ):
     deals = create("deals", 5)
@@ -172,9 +172,7 @@ def test_a_scan_asks_for_the_portals_names_once(begin, create, run_jobs, sandbox
 
 
 @pytest.mark.parametrize("is_exclusive", [False, True])
-def test_whether_a_cursor_names_the_last_or_the_next_id_makes_no_difference(
-    scan, create, relay, is_exclusive
-):
+def test_a_cursor_may_name_the_last_id_or_the_next(scan, create, relay, is_exclusive):
     ids = create("deals", 2_000)
 
     def answer(call):
@@ -194,7 +192,7 @@ def test_whether_a_cursor_names_the_last_or_the_next_id_makes_no_difference(
     assert results().keys() == set(ids)
 
 
-def test_where_cursors_are_no_ids_one_reader_goes_through_all(scan, create, relay):
+def test_one_reader_goes_through_all_where_cursors_are_no_ids(scan, create, relay):
     ids = create("deals", 1_500)
 
     def answer(call):
@@ -219,7 +217,7 @@ def test_where_cursors_are_no_ids_one_reader_goes_through_all(scan, create, rela
     assert row["processed_items"] == 1_500
 
 
-def test_where_a_jump_leads_elsewhere_one_reader_goes_through_all(scan, create, relay):
+def test_one_reader_goes_through_all_where_a_jump_leads_elsewhere(scan, create, relay):
     ids = create("deals", 3_000)
     given_cursors: set[str] = set()
 

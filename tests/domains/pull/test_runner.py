@@ -41,7 +41,7 @@ def follow(portal_id, set_up):
 @pytest.fixture
 def step(portal_id, set_up):
     """Do as much of a run as a job does that has no time: one page of each."""
-    return lambda kind: list(runner.go_on(portal_id, kind, until=0))
+    return lambda kind: list(runner.continue_runs(portal_id, kind, until=0))
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_backfill_that_was_killed_goes_on_where_it_was(app, follow, create, sa
     assert len(sandbox.list_requests(LIST.format("contacts"))) <= left / 100 + 2
 
 
-def test_what_happens_to_records_while_a_backfill_runs_is_mended_afterwards(
+def test_a_search_mends_what_happened_to_records_while_a_backfill_ran(
     step, begin, follow, create, hubspot
 ):
     ids = create(450)
@@ -352,7 +352,7 @@ def test_a_reconciliation_of_what_is_equal_costs_a_request_a_page(follow, create
     assert sandbox.requests()["total"] == 10 + len(TYPES) - 1
 
 
-def test_what_waits_for_a_record_that_is_nowhere_any_more_is_overruled(
+def test_a_change_that_waits_for_a_record_that_is_nowhere_any_more_is_overruled(
     follow, create, hubspot, portal_id
 ):
     ids = create(2)
@@ -396,7 +396,7 @@ def test_a_revoked_token_stops_a_backfill_which_says_why_and_goes_on_with_a_good
     assert (done.state, done.processed, done.error) == ("completed", 300, None)
 
 
-def test_limits_and_outages_in_between_lose_nothing(follow, create, hubspot, sandbox):
+def test_limits_and_outages_during_a_run_lose_nothing(follow, create, hubspot, sandbox):
     ids = create(500)
     with transaction() as session:
         session.execute(text("UPDATE call_windows SET period = '1 second'"))
@@ -504,8 +504,8 @@ def test_the_nightly_reconciliation_mends_what_was_backfilled(set_up, run_jobs, 
     assert latest("reconcile").differences == 1
 
 
-def test_of_two_who_work_on_the_same_the_second_gives_way(portal_id, follow):
+def test_the_second_process_at_work_on_the_same_runs_gives_way(portal_id, follow):
     with runs.at_work(portal_id, "backfill"), pytest.raises(runs.AtWorkError):
-        list(runner.go_on(portal_id, "backfill"))
+        list(runner.continue_runs(portal_id, "backfill"))
 
-    assert list(runner.go_on(portal_id, "backfill")) == []
+    assert list(runner.continue_runs(portal_id, "backfill")) == []

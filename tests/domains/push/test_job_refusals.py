@@ -78,7 +78,9 @@ def test_a_batch_that_is_refused_whole_is_halved_down_to_the_culprits(
     assert len(records_in(hubspot, "contacts")) == 40 - len(culprits)
 
 
-def test_the_same_goes_for_records_by_crm_uid(set_up, send, relay, hubspot, portal_id):
+def test_a_batch_by_crm_uid_that_is_refused_whole_is_halved_down_to_the_culprits(
+    set_up, send, relay, hubspot, portal_id
+):
     relay.handler = without_traces
     for number in range(10):
         ticket = {"hs_pipeline_stage": "99" if number == 4 else "1"}
@@ -91,7 +93,9 @@ def test_the_same_goes_for_records_by_crm_uid(set_up, send, relay, hubspot, port
     assert len(records_in(hubspot, "tickets")) == 9
 
 
-def test_what_hubspot_keeps_silent_about_is_sent_again_in_halves(send, relay, hubspot, portal_id):
+def test_a_row_that_hubspot_keeps_silent_about_is_sent_again_in_halves(
+    send, relay, hubspot, portal_id
+):
     def forgetful(call):
         answer = call.pass_on()
         if call.is_for("/batch/upsert") and len(answer.body["results"]) > 2:
@@ -150,7 +154,7 @@ def test_a_rejected_row_is_not_sent_again_by_itself(send, sandbox, portal_id):
     assert sandbox.requests()["total"] == 0
 
 
-def test_what_hangs_on_a_rejected_contact_waits_until_it_is_corrected(
+def test_an_association_of_a_rejected_contact_waits_until_it_is_corrected(
     send, run_jobs, hubspot, portal_id
 ):
     contact_id = write_graph(portal_id, "ada@example.com", contact={"lifecyclestage": "king"})

@@ -32,7 +32,7 @@ def contact_id(portal_id, send, set_up):
     return row_id
 
 
-def test_what_is_archived_here_is_archived_there(archive, send, hubspot, contact_id):
+def test_a_record_that_is_archived_here_is_archived_in_hubspot(archive, send, hubspot, contact_id):
     archive(contact_id)
 
     send()
@@ -43,7 +43,9 @@ def test_what_is_archived_here_is_archived_there(archive, send, hubspot, contact
     assert row.archived_at
 
 
-def test_what_was_never_sent_is_not_sent_to_be_archived(archive, send, hubspot, portal_id, set_up):
+def test_a_record_that_was_never_sent_is_not_sent_to_be_archived(
+    archive, send, hubspot, portal_id, set_up
+):
     row_id = graphs.write_contact(portal_id, "ada@example.com")
     archive(row_id)
 
@@ -53,7 +55,7 @@ def test_what_was_never_sent_is_not_sent_to_be_archived(archive, send, hubspot, 
     assert (graphs.row(row_id).state, graphs.row(row_id).hs_object_id) == ("synced", None)
 
 
-def test_what_was_sent_while_the_answer_was_lost_is_archived_there(
+def test_a_record_that_was_sent_while_the_answer_was_lost_is_archived_in_hubspot(
     archive, send, hubspot, sandbox, portal_id, set_up
 ):
     row_id = graphs.write_contact(portal_id, "ada@example.com")
@@ -70,7 +72,9 @@ def test_what_was_sent_while_the_answer_was_lost_is_archived_there(
     assert graphs.row(row_id).hs_object_id
 
 
-def test_an_email_is_free_again_for_another_contact(archive, send, hubspot, contact_id, portal_id):
+def test_an_archived_contacts_email_is_free_for_another_contact(
+    archive, send, hubspot, contact_id, portal_id
+):
     old = graphs.row(contact_id).hs_object_id
     archive(contact_id)
     other_id = graphs.write_contact(portal_id, "ada@example.com")
@@ -81,7 +85,7 @@ def test_an_email_is_free_again_for_another_contact(archive, send, hubspot, cont
     assert contact["id"] == graphs.row(other_id).hs_object_id != old
 
 
-def test_to_archive_what_is_gone_already_is_no_failure(archive, send, hubspot, contact_id):
+def test_archiving_a_record_that_is_gone_already_is_no_failure(archive, send, hubspot, contact_id):
     hubspot.archive("contacts", graphs.row(contact_id).hs_object_id)
     archive(contact_id)
 

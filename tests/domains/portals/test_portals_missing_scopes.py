@@ -8,7 +8,7 @@ from sqlalchemy import text
 from crm.accounts import api_keys
 from crm.db import transaction
 from crm.object_types import OBJECT_TYPES
-from crm.operations.sync_status import find_standing
+from crm.operations.sync_status import find_sync_status
 from crm.pull import runner
 from crm.push import job
 from hubspot_sandbox import DEFAULT_APP, DEFAULT_PORTAL_ID
@@ -91,7 +91,7 @@ def not_synced():
 
 @pytest.mark.one_of_many
 @pytest.mark.parametrize(("name", "missing"), UNWRITABLE.values(), ids=UNWRITABLE)
-def test_what_cannot_be_written_waits_while_all_else_goes_and_follows_by_itself(
+def test_a_type_that_cannot_be_written_waits_while_all_else_goes_and_follows_by_itself(
     grant, post, send, hubspot, name, missing
 ):
     grant(without=missing)
@@ -131,7 +131,7 @@ def test_the_push_sends_all_that_it_may(grant, post, send, sandbox, name, missin
 
 @pytest.mark.one_of_many
 @pytest.mark.parametrize("name", OBJECT_TYPES)
-def test_what_may_not_be_read_is_not_overwritten_unseen_and_all_else_goes(
+def test_a_type_that_may_not_be_read_is_not_overwritten_unseen_and_all_else_goes(
     grant, post, send, sandbox, name
 ):
     grant()
@@ -204,7 +204,7 @@ def test_a_worker_that_begins_asks_for_a_blocked_type_at_once(grant, send, run_j
     assert portal().push_error is None
 
 
-def test_while_hubspot_is_down_as_well_everything_pauses_and_heals(
+def test_a_blocked_type_pauses_and_heals_with_everything_while_hubspot_is_down(
     grant, post, send, sandbox, portal_id
 ):
     grant(without={"crm.schemas.line_items.read"})
@@ -286,7 +286,7 @@ def people_here():
     ],
     ids=["definitions of line items", "deals", "tickets"],
 )
-def test_webhooks_are_listened_to(grant, send, ear, hubspot, missing):
+def test_webhooks_are_acted_on_while_a_type_is_blocked(grant, send, ear, hubspot, missing):
     grant(without=missing)
     with transaction() as session:
         session.execute(text("UPDATE portals SET set_up_at = NULL"))
@@ -301,7 +301,7 @@ def test_webhooks_are_listened_to(grant, send, ear, hubspot, missing):
 
 @pytest.mark.one_of_many
 @pytest.mark.parametrize("name", ["companies", "deals", "tickets", "line_items"])
-def test_reading_goes_on_for_all_types_but_one(grant, send, hubspot, run_jobs, name):
+def test_all_types_but_the_blocked_one_are_read(grant, send, hubspot, run_jobs, name):
     """Also for those that are associated with its records."""
     grant(without=TICKETS if name == "tickets" else {f"crm.objects.{name}.read"})
     contact, deal, ticket = (
@@ -353,6 +353,6 @@ def test_the_status_says_what_is_blocked_and_why(app, grant, send, portal_id):
     assert "crm.schemas.line_items.read" in told
     doctor = Context().run(app.test_cli_runner().invoke, args=["hubspot", "doctor"]).output
     assert "FAIL  sending line_items: blocked: This app hasn't been granted" in doctor
-    standing = find_standing(portal_id)
+    standing = find_sync_status(portal_id)
     assert standing.pause is None
     assert standing.blocked.keys() == {"line_items"}

@@ -76,7 +76,9 @@ def take(portal_id, send):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(steps=st.lists(GRAPHS | CHANGES | PUSHES, min_size=3, max_size=12), faults=FAULTS)
-def test_both_sides_end_up_the_same(take, sandbox, hubspot, steps, faults):
+def test_both_sides_end_up_the_same_whatever_graphs_are_pushed(
+    take, sandbox, hubspot, steps, faults
+):
     sandbox.reset()
     with transaction() as session:
         session.execute(text(EMPTY))

@@ -40,7 +40,7 @@ def pending_push():
     return job.scheduled_at
 
 
-def test_while_hubspot_is_down_push_is_paused_and_resumed_after(
+def test_push_is_paused_while_hubspot_is_down_and_resumed_after(
     run_jobs, sandbox, hubspot, portal_id
 ):
     sandbox.stop()
@@ -88,7 +88,7 @@ def test_a_registration_during_the_pause_adds_no_job(send, sandbox, portal_id):
     assert len([each for each in jobs() if each.task_name == "push"]) == 1
 
 
-def test_the_pauses_grow_up_to_a_minute(portal_id):
+def test_the_pauses_of_push_grow_up_to_a_minute(portal_id):
     pauses = []
     for _ in range(12):
         with transaction():
@@ -208,7 +208,7 @@ def test_a_crm_uid_that_was_archived_meanwhile_is_restored_and_nothing_rejected(
 
 
 @pytest.mark.parametrize("how_many", [1, 3])
-def test_nor_when_hubspot_refuses_such_a_batch_whole(
+def test_an_archived_crm_uid_is_restored_when_hubspot_refuses_the_batch_whole(
     set_up, send, relay, hubspot, portal_id, how_many
 ):
     def without_traces(call):

@@ -1,4 +1,4 @@
-"""Staying connected: a portal that a person connected, kept encrypted and mirrored from then on."""
+"""Keep a portal that a person connected, its tokens encrypted, and mirror it from then on."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,14 +22,14 @@ from crm.queue import enqueue_once
 
 log = structlog.get_logger(__name__)
 
-KEPT = (
+WHAT_STAYS = (
     "What was mirrored stays, with its history, and so do changes that HubSpot has not got yet; "
     "they are sent once the portal is connected again"
 )
 
 
 @dataclass(frozen=True)
-class Kept:
+class ConnectedPortal:
     """The portal of an organization that is kept connected."""
 
     hub_id: int | None
@@ -44,7 +44,7 @@ class Kept:
         return f"portal {self.hub_id}" if self.hub_id else "a portal"
 
 
-def find_kept(portal_id: int) -> Kept | None:
+def find_connected(portal_id: int) -> ConnectedPortal | None:
     """The portal if it is kept connected, be it by a person or by the settings."""
     # One statement: the console's pages ask for it more than once.
     with transaction() as session:
@@ -57,7 +57,7 @@ def find_kept(portal_id: int) -> Kept | None:
             ).where(Portal.id == portal_id)
         ).one()
     by_settings = is_default and _settings().has_portal
-    return Kept(hub_id, problem, by_settings) if by_settings or by_person else None
+    return ConnectedPortal(hub_id, problem, by_settings) if by_settings or by_person else None
 
 
 def refuse_second_way(portal_id: int) -> None:
@@ -75,7 +75,7 @@ def refuse_second_way(portal_id: int) -> None:
         )
 
 
-def keep(portal_id: int, tokens: Tokens) -> None:
+def connect_portal(portal_id: int, tokens: Tokens) -> None:
     """Keep a portal connected, and begin to mirror it.
 
     Raises:
@@ -116,10 +116,10 @@ def keep(portal_id: int, tokens: Tokens) -> None:
     except IntegrityError as error:
         raise ConflictError(f"Another organization mirrors portal {hub_id} already") from error
     log.info("portal connected", portal_id=portal_id, hub_id=hub_id)
-    runner.begin_anew(portal_id)
+    runner.begin_for_new_portal(portal_id)
 
 
-def let_go(portal_id: int, provider: Provider) -> bool:
+def disconnect_portal(portal_id: int, provider: Provider) -> bool:
     """Mirror the portal no longer; returns whether HubSpot knows.
 
     Raises:
@@ -153,7 +153,7 @@ def let_go(portal_id: int, provider: Provider) -> bool:
         return False
 
 
-def holds(refresh_token: str) -> bool:
+def uses_grant(refresh_token: str) -> bool:
     """Whether any portal is kept connected by this very grant, which must not be revoked then."""
     if refresh_token == _settings().hubspot_refresh_token:
         return True  # Not in a row before its first use.

@@ -50,7 +50,9 @@ def let_time_pass():
     give_back_stalled_jobs()
 
 
-def test_deals_that_are_changed_while_a_scan_runs(begin, run_jobs, deals, slow_sandbox):
+def test_deals_that_are_changed_while_a_scan_runs_are_stored_once(
+    begin, run_jobs, deals, slow_sandbox
+):
     deals.load(3_000)
     begin(association_types=TYPES)
 
@@ -65,7 +67,7 @@ def test_deals_that_are_changed_while_a_scan_runs(begin, run_jobs, deals, slow_s
 
 
 @pytest.mark.long
-def test_a_worker_that_is_killed_a_dozen_times(begin, deals, slow_sandbox, workers):
+def test_a_worker_that_is_killed_a_dozen_times_loses_no_deal(begin, deals, slow_sandbox, workers):
     deals.load(3_000)
     dice = random.Random(20261121)
     killed = 0
@@ -91,7 +93,7 @@ def test_a_worker_that_is_killed_a_dozen_times(begin, deals, slow_sandbox, worke
     assert killed == KILLS
 
 
-def test_a_worker_that_is_told_to_stop_hands_its_scan_over(begin, deals, slow_sandbox, workers):
+def test_a_worker_that_is_stopped_hands_its_scan_over(begin, deals, slow_sandbox, workers):
     deals.load(1_500)
     begin(association_types=TYPES, batch_size=10)
     first = workers.start()

@@ -154,7 +154,9 @@ def test_a_registration_with_an_address_that_is_being_given_up_stays_a_person_of
 @pytest.mark.one_of_many
 @pytest.mark.parametrize("read", READINGS)
 @pytest.mark.parametrize("status", [423, 503])
-def test_reading_the_record_meanwhile_does_not_make_one_of_two(story, portal_id, read, status):
+def test_a_reading_of_the_record_meanwhile_does_not_make_one_person_of_two(
+    story, portal_id, read, status
+):
     x = story.make(A, firstname="Xenia")
     run_backfill()
     story.down(BATCHES, status)
@@ -169,7 +171,7 @@ def test_reading_the_record_meanwhile_does_not_make_one_of_two(story, portal_id,
     assert story.differences() == []
 
 
-def test_a_webhook_meanwhile_does_not_make_one_of_two(story, ear):
+def test_a_webhook_meanwhile_does_not_make_one_person_of_two(story, ear):
     x = story.make(A, firstname="Xenia")
     story.down(BATCHES, 423)
     assert story.patch(x, email=B) == 202
@@ -364,7 +366,7 @@ def test_a_registration_does_not_land_on_the_contact_that_is_being_archived(stor
     assert story.differences() == []
 
 
-def test_nor_does_an_upsert(story):
+def test_an_upsert_does_not_land_on_the_contact_that_is_being_archived(story):
     x = story.make(A, firstname="Xenia")
     story.down("contacts/batch/(archive|update)", 423)
     assert story.patch(x, email=B) == 202
@@ -379,7 +381,7 @@ def test_nor_does_an_upsert(story):
     assert story.differences() == []
 
 
-def test_whose_address_is_not_given_up_because_hubspot_refuses_the_other_is_told_so(
+def test_a_contact_whose_address_the_other_keeps_after_a_refusal_is_rejected_with_the_reason(
     story, portal_id
 ):
     x = story.make(A, firstname="Xenia")
@@ -404,7 +406,7 @@ def rejected():
     return [row(each) for each in ids]
 
 
-def test_both_arrive_once_the_refused_change_of_address_was_corrected(story, portal_id):
+def test_both_contacts_arrive_once_the_refused_change_of_address_was_corrected(story, portal_id):
     x = story.make(A, firstname="Xenia")
     story.down()
     assert story.patch(x, email=B) == 202

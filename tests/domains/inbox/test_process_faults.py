@@ -1,4 +1,4 @@
-"""The inbox in bad luck: whatever becomes of events, of HubSpot and of us, the mirror is right."""
+"""Whatever becomes of events, of HubSpot and of us, the mirror is right."""
 
 from datetime import timedelta
 
@@ -219,7 +219,9 @@ def hide_everything(call):
     return Answer(404, {"status": "error", "message": "resource not found"})
 
 
-def test_what_hubspot_never_shows_is_given_up_after_growing_pauses(tell, set_up, portal_id):
+def test_a_record_that_hubspot_never_shows_is_given_up_after_growing_pauses(
+    tell, set_up, portal_id
+):
     tell(event("contact.creation", "77"))
     pauses = []
     for _ in process.PAUSES:
@@ -366,7 +368,7 @@ def waiting():
     return job[3] / timedelta(seconds=1), job.args.get("failures", 0)
 
 
-def test_while_hubspot_is_down_events_wait_with_growing_pauses_and_are_not_lost(
+def test_events_wait_with_growing_pauses_while_hubspot_is_down(
     contact, hubspot, sandbox, run_jobs, portal_id
 ):
     hubspot.update("contacts", contact.hs_object_id, phone="2")
@@ -390,7 +392,7 @@ def test_while_hubspot_is_down_events_wait_with_growing_pauses_and_are_not_lost(
     assert graphs.row(contact.id).properties["phone"] == "2"
 
 
-def test_the_pauses_never_grow_beyond_a_minute(contact, sandbox, portal_id):
+def test_the_pauses_of_the_inbox_never_grow_beyond_a_minute(contact, sandbox, portal_id):
     sandbox.stop()
     store_events([changed(contact)])
     with transaction() as session:
@@ -474,7 +476,7 @@ def gdpr_delete(hubspot, contact_id):
     assert answer.status_code == 204
 
 
-def test_of_a_person_who_is_deleted_for_privacy_nothing_is_left_in_tables_or_events(ear, hubspot):
+def test_a_person_who_is_deleted_for_privacy_leaves_nothing_in_tables_or_events(ear, hubspot):
     contact_id = hubspot.create("contacts", email=EMAIL, lastname="Okoye")["id"]
     hubspot.update("contacts", contact_id, lastname="Okoye-Lovelace")
     ear.hear()
@@ -489,7 +491,7 @@ def test_of_a_person_who_is_deleted_for_privacy_nothing_is_left_in_tables_or_eve
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_the_deletion_that_comes_along_may_come_before_or_after(ear, hubspot, tell, order):
+def test_a_privacy_deletion_may_come_before_or_after_its_deletion(ear, hubspot, tell, order):
     contact_id = hubspot.create("contacts", email=EMAIL)["id"]
     ear.hear()
     gdpr_delete(hubspot, contact_id)
@@ -500,7 +502,7 @@ def test_the_deletion_that_comes_along_may_come_before_or_after(ear, hubspot, te
     assert EMAIL not in everything()
 
 
-def test_what_events_say_of_a_purged_person_afterwards_is_not_kept(set_up, tell):
+def test_events_about_a_purged_person_keep_no_values(set_up, tell):
     tell(event("contact.privacyDeletion", "77"))
     for kind in ("contact.propertyChange", "object.propertyChange"):
         names = {"propertyName": "email", "propertyValue": EMAIL, "objectTypeId": "0-1"}
@@ -511,7 +513,7 @@ def test_what_events_say_of_a_purged_person_afterwards_is_not_kept(set_up, tell)
     assert {outcome for _, outcome in outcomes()} == {"purged"}
 
 
-def test_who_was_merged_into_a_purged_person_is_purged_too(ear, hubspot, tell):
+def test_a_person_who_was_merged_into_a_purged_one_is_purged_too(ear, hubspot, tell):
     one = hubspot.create("contacts", email=EMAIL)["id"]
     other = hubspot.create("contacts", email="ada@work.example")["id"]
     ear.hear()

@@ -1,4 +1,4 @@
-"""Scans that meet refusals, outages, mischief, and users who change their mind."""
+"""Scans that meet refusals, outages, disorder, and users who change their mind."""
 
 import random
 import time
@@ -61,7 +61,7 @@ def test_a_token_that_hubspot_refuses_ends_the_scan(scan):
 
 
 @pytest.mark.parametrize("token", ["two words", "ünïcode", "line\nbreak", "nul\0"])
-def test_a_mangled_token_ends_the_scan_and_is_not_told(scan, token):
+def test_a_mangled_token_ends_the_scan_and_is_not_shown(scan, token):
     row = scan(token=token)
 
     assert (row["status"], row["error_code"]) == ("failed", "HUBSPOT_AUTH_FAILED")
@@ -77,7 +77,7 @@ def test_a_missing_scope_ends_the_scan_and_is_named(scan, let_in):
     assert "crm.objects.deals.read" in row["error_message"]
 
 
-def test_without_the_scope_of_owners_results_have_no_addresses(scan, let_in, hubspot):
+def test_results_have_no_addresses_without_the_scope_of_owners(scan, let_in, hubspot):
     deal = hubspot.create(
         "deals", dealname="A", dealstage="qualifiedtobuy", hubspot_owner_id="71204385"
     )
@@ -134,7 +134,7 @@ def test_a_scan_survives_an_outage_and_goes_on_where_it_was(
     assert len(relay.paths("GET")) - lists_before < 20
 
 
-def test_pauses_grow_to_a_minute(begin, run_jobs, due, relay):
+def test_the_pauses_of_a_scan_grow_to_a_minute(begin, run_jobs, due, relay):
     relay.answer(503, {"message": "down"})
     begin()
     run_jobs()
@@ -168,7 +168,7 @@ def test_an_outage_that_does_not_end_ends_the_scan(begin, run_jobs, due, relay):
     assert row["token"] is None
 
 
-def test_a_used_up_day_is_waited_out(begin, run_jobs, due, create, relay):
+def test_a_scan_waits_out_a_used_up_day(begin, run_jobs, due, create, relay):
     create("deals", 10)
     relay.answer(
         429,
@@ -207,7 +207,7 @@ def test_faults_of_every_kind_cost_no_deal(scan, due, create, sandbox):
     assert row["processed_items"] == 1_500
 
 
-def test_what_a_proxy_says_is_not_told(scan, relay):
+def test_a_scans_error_does_not_repeat_what_a_proxy_says(scan, relay):
     relay.answer(403, raw=b"<html>internal host 10.1.2.3</html>")
 
     row = scan()
@@ -217,7 +217,7 @@ def test_what_a_proxy_says_is_not_told(scan, relay):
     assert "403" in row["error_message"]
 
 
-def test_a_token_that_is_repeated_is_not_told(scan, relay):
+def test_a_scans_error_does_not_show_a_token_that_hubspot_repeats(scan, relay):
     relay.answer(401, {"message": f"{TOKEN} is no good", "category": "INVALID_AUTHENTICATION"})
 
     row = scan(token=TOKEN)
@@ -225,7 +225,7 @@ def test_a_token_that_is_repeated_is_not_told(scan, relay):
     assert row["error_message"] == "HubSpot API authentication failed: … is no good"
 
 
-def test_without_the_key_that_a_token_was_stored_under_the_scan_fails(
+def test_a_scan_fails_without_the_key_that_its_token_was_stored_under(
     begin, run_jobs, change_settings
 ):
     begin()
@@ -279,7 +279,7 @@ def test_a_cancelled_scan_is_not_worked_on(begin, run_jobs, sandbox, organizatio
     assert refusal.value.details == {"scanId": "scan", "currentStatus": "cancelled"}
 
 
-def test_who_was_taken_for_dead_writes_nothing(begin, id_of_scan):
+def test_a_job_that_was_taken_for_dead_writes_nothing(begin, id_of_scan):
     begin()
     first = storage.take_over(id_of_scan())
     second = storage.take_over(id_of_scan())
@@ -319,7 +319,7 @@ def test_an_error_of_ours_does_not_end_a_scan_at_once(begin, run_jobs, due, crea
     assert results().keys() == set(ids)
 
 
-def test_a_full_disk_is_waited_out(begin, run_jobs, due, create):
+def test_a_scan_waits_out_a_full_disk(begin, run_jobs, due, create):
     ids = create("deals", 20)
     with transaction() as session:
         session.execute(
