@@ -89,16 +89,12 @@ class Connections:
         made = _with_tokens(
             Connection("", "", None, tokens.account, tokens.account_id, until), tokens
         )
-        self.store.put(self.key_of(provider), self._lock(made), seconds)
+        self.store.put(self.key_of(provider), self.encrypt(made), seconds)
         return made
 
     def find(self, provider: Provider) -> Connection | None:
         """The connection, or None; one that no key decrypts is none."""
         return self._open(self.store.find(self.key_of(provider)))
-
-    def replace(self, provider: Provider, connection: Connection) -> bool:
-        """Go on with other tokens until the same end; False if it was forgotten meanwhile."""
-        return self.store.replace(self.key_of(provider), self._lock(connection))
 
     def forget(self, provider: Provider) -> Connection | None:
         """End it here; returns what it was."""
@@ -123,7 +119,8 @@ class Connections:
         """Where it is in the store."""
         return f"{PREFIX}{provider.name}:{self.user_id}"
 
-    def _lock(self, connection: Connection) -> bytes:
+    def encrypt(self, connection: Connection) -> bytes:
+        """A connection as it is stored."""
         return self.vault.encrypt(orjson.dumps(asdict(connection)))
 
     def _open(self, secret: bytes | None) -> Connection | None:
@@ -184,8 +181,9 @@ class _Refreshed(TokenLease[Connection, Tokens]):
 
     def _store(self, stored: Connection, answer: Tokens) -> str:
         fresh = _with_tokens(stored, answer)
+        key, secret = self.connections.key_of(self.provider), self.connections.encrypt(fresh)
         # Not at all if the person has disconnected meanwhile.
-        if not self.connections.replace(self.provider, fresh):
+        if not self.connections.store.replace(key, secret):
             revoke(self.provider, fresh)
             raise NotConnectedError(f"{self.provider.label} is not connected any more")
         return fresh.access_token

@@ -83,14 +83,7 @@ class OAuthTokens(TokenLease[_Stored, Grant]):
             session.execute(
                 update(Portal)
                 .where(Portal.id == self.portal_id, Portal.seed_digest.is_distinct_from(digest))
-                .values(
-                    seed_digest=digest,
-                    refresh_token=self._vault.encrypt(seed.encode()),
-                    access_token=None,
-                    access_expires_at=None,
-                    refresh_leased_until=None,
-                    disabled_reason=None,
-                )
+                .values(seed_digest=digest, **columns_of(self._vault, Grant("", seed, 0)))
             )
             return _Stored(**session.execute(self._selection()).mappings().one())
 
@@ -133,14 +126,7 @@ class OAuthTokens(TokenLease[_Stored, Grant]):
             raise
 
     def _store(self, stored: _Stored, answer: Grant) -> str:
-        is_stored = self._write(
-            stored,
-            refresh_token=self._vault.encrypt(answer.refresh_token.encode()),
-            access_token=self._vault.encrypt(answer.access_token.encode()),
-            access_expires_at=func.now() + timedelta(seconds=answer.expires_in),
-            refresh_leased_until=None,
-            disabled_reason=None,
-        )
+        is_stored = self._write(stored, **columns_of(self._vault, answer))
         log.info("hubspot token refreshed", portal_id=self.portal_id, is_stored=is_stored)
         return answer.access_token if is_stored else ""
 
@@ -169,6 +155,20 @@ class OAuthTokens(TokenLease[_Stored, Grant]):
                 "The stored HubSpot tokens cannot be decrypted; put the key that they were stored "
                 "under back into ENCRYPTION_KEYS, or connect the portal again"
             ) from error
+
+
+def columns_of(vault: MultiFernet, grant: Grant) -> dict[str, Any]:
+    """What a portal's row holds once a grant is stored, whose access token may be none yet."""
+    has_access = bool(grant.access_token)
+    return {
+        "refresh_token": vault.encrypt(grant.refresh_token.encode()),
+        "access_token": vault.encrypt(grant.access_token.encode()) if has_access else None,
+        "access_expires_at": func.now() + timedelta(seconds=grant.expires_in)
+        if has_access
+        else None,
+        "refresh_leased_until": None,
+        "disabled_reason": None,
+    }
 
 
 def make_app(settings: Settings) -> OAuthApp:

@@ -87,11 +87,7 @@ class TokenLease(ABC, Generic[Stored, Answer]):
 
     @abstractmethod
     def _token_in(self, stored: Stored) -> tuple[str, float]:
-        """The token, none once it has ended, and the seconds for which it needs no refresh.
-
-        Raises:
-            CRMError: there are no tokens any more.
-        """
+        """The token, none once it has ended, and for how many seconds it needs no refresh."""
 
     @abstractmethod
     def _lease(self, stored: Stored) -> bool:
