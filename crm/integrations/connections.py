@@ -182,7 +182,8 @@ class _Refreshed(TokenLease[Connection, Tokens]):
     def _store(self, stored: Connection, answer: Tokens) -> str:
         fresh = _with_tokens(stored, answer)
         key, secret = self.connections.key_of(self.provider), self.connections.encrypt(fresh)
-        # Not at all if the person has disconnected meanwhile.
+        # Not at all if the person has disconnected meanwhile. Only the holder of the lease changes
+        # the tokens, and that their encryption was rotated is no reason to lose the new ones.
         if not self.connections.store.replace(key, secret):
             revoke(self.provider, fresh)
             raise NotConnectedError(f"{self.provider.label} is not connected any more")

@@ -1,8 +1,8 @@
 """The token lease: of all processes on all machines, one at a time asks for a new access token.
 
 The others go on with the token that is still good, or wait for what the one stores. A lease ends by
-itself, so a crash heals. Every answer is stored before it is used, and only if nobody changed
-meanwhile what it was asked with.
+itself, so a crash heals. Every answer is stored before it is used, by compare-and-swap: not where
+something else was stored meanwhile, or nothing is to be any more.
 """
 
 import time
