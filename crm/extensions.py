@@ -21,6 +21,12 @@ def _default_rate() -> str:
     return rate
 
 
+def sign_in_rate() -> str:
+    """How often one address may try to sign in."""
+    rate: str = current_app.extensions["crm_settings"].rate_limit_sign_in
+    return rate
+
+
 class LazilyDocumentedApi(Api):  # type: ignore[misc] # flask-smorest has no types
     """Describes its routes when somebody first asks for the document.
 

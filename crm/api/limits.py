@@ -7,7 +7,7 @@ from http import HTTPStatus
 from threading import RLock
 from typing import Any
 
-from flask import Flask, Response, current_app, g
+from flask import Flask, Response, g
 from flask_limiter.util import get_remote_address
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from crm.api.guards import is_signed_by_hubspot
-from crm.extensions import limiter
+from crm.extensions import limiter, sign_in_rate
 
 # A Redis that is down or hangs costs the requests that find out this long; the others nothing,
 # since each process then counts by itself and looks only now and then whether Redis is back.
@@ -68,7 +68,7 @@ def limit_sign_in(view: Callable[..., Any]) -> Callable[..., Any]:
 
     Counted by address alone: an account, which anybody may make, must not buy more guesses.
     """
-    return limiter.limit(_sign_in_rate, key_func=get_remote_address)(view)
+    return limiter.limit(sign_in_rate, key_func=get_remote_address)(view)
 
 
 def unlimited(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,8 +101,3 @@ def _unless_signed(count: Callable[[], Any]) -> None:
     # it with a filter of the limiter's would cost a tenth of what a delivery takes.
     if not is_signed_by_hubspot():
         count()
-
-
-def _sign_in_rate() -> str:
-    rate: str = current_app.extensions["crm_settings"].rate_limit_sign_in
-    return rate

@@ -27,15 +27,6 @@ def _errors_in_one_line() -> Iterator[None]:
         raise click.ClickException(f"The database cannot be used: {reason}") from error
 
 
-class Group(AppGroup):
-    """Commands whose errors are one line and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run one of the commands."""
-        with _errors_in_one_line():
-            return super().invoke(ctx)
-
-
 class Command(click.Command):
     """A command whose errors are one line and exit code 1."""
 
@@ -43,3 +34,7 @@ class Command(click.Command):
         """Run the command."""
         with _errors_in_one_line():
             return super().invoke(ctx)
+
+
+class Group(Command, AppGroup):
+    """Commands whose errors are one line and exit code 1."""

@@ -13,19 +13,13 @@ from crm.accounts import registration, sessions
 from crm.console.forms import email_address, line, password
 from crm.console.guards import Guard, begin_session, end_session, find_signed_in_caller, guarded
 from crm.errors import CredentialsError, ForbiddenError, UserExistsError
-from crm.extensions import limiter
+from crm.extensions import limiter, sign_in_rate
 
 bp = Blueprint("accounts", __name__, url_prefix="/console")
 
-
-def _sign_in_rate() -> str:
-    rate: str = current_app.extensions["crm_settings"].rate_limit_sign_in
-    return rate
-
-
 # By address alone: an account, which anybody may make, must not buy more guesses.
 _limit_guesses = limiter.shared_limit(
-    _sign_in_rate, scope="console sign-in", key_func=get_remote_address, methods=["POST"]
+    sign_in_rate, scope="console sign-in", key_func=get_remote_address, methods=["POST"]
 )
 
 

@@ -72,12 +72,7 @@ def _read_page(
     cursors: Mapping[str, str | None],
 ) -> list[Mapping[str, Any]]:
     inputs = [{"id": each} | ({"after": after} if (after := cursors[each]) else {}) for each in ids]
-    body = client.call(
-        "POST",
-        client.path("associations", from_type.name, to_type.name, "batch", "read"),
-        body={"inputs": inputs},
-        repeatable=True,
-    )
+    body = client.batch("associations", from_type.name, to_type.name, "read", inputs=inputs)
     answer = batch_from(body)
     for error in answer.errors:
         # That a record has no associations HubSpot calls an error: NO_ASSOCIATIONS_FOUND.
@@ -98,12 +93,8 @@ def archive(
     for from_id, to_id in dict.fromkeys(pairs):
         targets.setdefault(from_id, []).append({"id": to_id})
     for some in parts(list(targets), _ARCHIVE_BATCH):
-        client.call(
-            "POST",
-            client.path("associations", from_type.name, to_type.name, "batch", "archive"),
-            body={"inputs": [{"from": {"id": each}, "to": targets[each]} for each in some]},
-            repeatable=True,
-        )
+        inputs = [{"from": {"id": each}, "to": targets[each]} for each in some]
+        client.batch("associations", from_type.name, to_type.name, "archive", inputs=inputs)
 
 
 def create(
@@ -118,22 +109,12 @@ def create(
         "associationCategory": "HUBSPOT_DEFINED",
         "associationTypeId": association.type_id,
     }
-    body = client.call(
-        "POST",
-        client.path(
-            "associations",
-            association.from_type.name,
-            association.to_type.name,
-            "batch",
-            "create",
-        ),
-        body={
-            "inputs": [
-                {"from": {"id": from_id}, "to": {"id": to_id}, "types": [kind]}
-                for from_id, to_id in pairs
-            ]
-        },
-        repeatable=True,
+    body = client.batch(
+        *("associations", association.from_type.name, association.to_type.name, "create"),
+        inputs=[
+            {"from": {"id": from_id}, "to": {"id": to_id}, "types": [kind]}
+            for from_id, to_id in pairs
+        ],
     )
     answer = batch_from(body)
     if not answer.errors:

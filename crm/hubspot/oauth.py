@@ -23,9 +23,6 @@ from crm.hubspot.errors import (
 )
 from crm.hubspot.transport import Answer
 
-_CONNECT, _READ, _LONGEST = 3.05, 10.0, 15.0
-"""Seconds to wait for a connection, for each piece of an answer, and for all of them."""
-
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _TOKEN = re.compile(r"[!-~]{1,4096}")
 _LONGEST_LIFE = 24 * 3600
@@ -154,9 +151,7 @@ class OAuthApp:
             headers=transport.HEADERS | _FORM,
             data=form,
         ).prepare()
-        answer = transport.exchange(
-            request, connect=_CONNECT, read=_READ, until=time.monotonic() + _LONGEST
-        )
+        answer = transport.exchange(request, until=time.monotonic() + transport.LONGEST)
         if answer.status >= 300:
             raise _refusal(answer, form)
         return _object(answer)

@@ -7,12 +7,9 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import orjson
 import requests
 
 from crm.hubspot import transport
-
-_CONNECT, _READ = 3.05, 10.0
 
 
 @dataclass(frozen=True)
@@ -39,24 +36,15 @@ def probe(
     """
     request = requests.Request(method, url, headers=dict(headers or {}), data=body).prepare()
     asked_at, started = datetime.now(UTC), time.monotonic()
-    answer = transport.exchange(
-        request, connect=_CONNECT, read=_READ, until=started + _CONNECT + _READ
-    )
+    answer = transport.exchange(request, until=started + transport.CONNECT + transport.READ)
     seconds = time.monotonic() - started
     return Answered(
         status=answer.status,
         headers=answer.headers,
-        body=_json(answer.content),
+        body=answer.json,
         seconds=seconds,
         skew=_skew(answer.headers.get("Date"), asked_at + timedelta(seconds=seconds / 2)),
     )
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _skew(date: str | None, ours: datetime) -> timedelta | None:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crm.hubspot.answers import BatchOutcome, HubSpotRecord, batch_from, parse_time, reading
+from crm.hubspot.answers import (
+    BatchAnswer,
+    BatchOutcome,
+    HubSpotRecord,
+    batch_from,
+    parse_time,
+    reading,
+)
 from crm.hubspot.client import HubSpotClient
 from crm.hubspot.errors import HubSpotError, HubSpotNotFoundError
 from crm.hubspot.paging import parts
@@ -55,21 +62,8 @@ def upsert(
     Raises:
         HubSpotError: nothing was written, or it is not known whether.
     """
-    inputs = [
-        {
-            "id": write.id,
-            "idProperty": object_type.id_property,
-            "properties": write.properties,
-            "objectWriteTraceId": write.trace_id,
-        }
-        for write in writes
-    ]
-    body = client.call(
-        "POST",
-        client.path("objects", object_type.name, "batch", "upsert"),
-        body={"inputs": inputs},
-        repeatable=True,
-    )
+    inputs = [{"idProperty": object_type.id_property} | _input(write) for write in writes]
+    body = client.batch("objects", object_type.name, "upsert", inputs=inputs)
     # HubSpot lower-cases e-mails, so keys are compared without their case.
     keys = {write.id.lower(): write.trace_id for write in writes}
     return _outcome(
@@ -81,21 +75,13 @@ def update(
     client: HubSpotClient, object_type: ObjectType, writes: Sequence[Write]
 ) -> BatchOutcome[str, HubSpotRecord]:
     """Update up to 100 records by their HubSpot ids; otherwise like ``upsert``."""
-    inputs = [
-        {
-            "id": write.id,
-            "properties": write.properties,
-            "objectWriteTraceId": write.trace_id,
-        }
-        for write in writes
-    ]
-    body = client.call(
-        "POST",
-        client.path("objects", object_type.name, "batch", "update"),
-        body={"inputs": inputs},
-        repeatable=True,
-    )
+    inputs = [_input(write) for write in writes]
+    body = client.batch("objects", object_type.name, "update", inputs=inputs)
     return _outcome(body, {write.id: write.trace_id for write in writes}, lambda record: record.id)
+
+
+def _input(write: Write) -> dict[str, Any]:
+    return {"id": write.id, "properties": write.properties, "objectWriteTraceId": write.trace_id}
 
 
 def create(
@@ -156,23 +142,17 @@ def read_batch(
         properties: to read.
         archived: look among the archived records instead of the live ones.
     """
-    wanted = list(dict.fromkeys(ids))
     found: dict[str, HubSpotRecord] = {}
-    for some in parts(wanted, BATCH):
-        body = client.call(
-            "POST",
-            client.path("objects", object_type.name, "batch", "read"),
-            params={"archived": "true"} if archived else None,
-            body={"inputs": [{"id": each} for each in some], "properties": list(properties)},
-            repeatable=True,
-        )
-        answer = batch_from(body)
+    params = {"archived": "true"} if archived else None
+    for answer in _read(
+        client, object_type, ids, BATCH, params=params, properties=list(properties)
+    ):
         for error in answer.errors:
             if not isinstance(error, HubSpotNotFoundError):
                 raise error
         with reading():
             found |= {each.id: each for each in map(HubSpotRecord.from_json, answer.results)}
-    return BatchRead(found, set(wanted) - found.keys())
+    return BatchRead(found, set(ids) - found.keys())
 
 
 def find_ids(
@@ -187,19 +167,9 @@ def find_ids(
     """
     name = object_type.id_property
     found: dict[str, str] = {}
-    for some in parts(list(dict.fromkeys(values)), BATCH):
-        body = client.call(
-            "POST",
-            client.path("objects", object_type.name, "batch", "read"),
-            body={
-                "inputs": [{"id": each} for each in some],
-                "properties": [name],
-                "idProperty": name,
-            },
-            repeatable=True,
-        )
+    for answer in _read(client, object_type, values, BATCH, properties=[name], idProperty=name):
         with reading():
-            for record in map(HubSpotRecord.from_json, batch_from(body).results):
+            for record in map(HubSpotRecord.from_json, answer.results):
                 found[(record.properties.get(name) or "").lower()] = record.id
     return {each: found[each.lower()] for each in values if each.lower() in found}
 
@@ -213,19 +183,10 @@ def read_change_times(
     of is left out.
     """
     times: dict[tuple[str, str], datetime] = {}
-    for some in parts(list(dict.fromkeys(ids)), HISTORY_BATCH):
-        body = client.call(
-            "POST",
-            client.path("objects", object_type.name, "batch", "read"),
-            body={
-                "inputs": [{"id": each} for each in some],
-                "properties": [],
-                "propertiesWithHistory": list(names),
-            },
-            repeatable=True,
-        )
+    asked = {"properties": [], "propertiesWithHistory": list(names)}
+    for answer in _read(client, object_type, ids, HISTORY_BATCH, **asked):
         with reading():
-            for result in batch_from(body).results:
+            for result in answer.results:
                 for name, versions in (result.get("propertiesWithHistory") or {}).items():
                     moments = filter(None, (parse_time(each["timestamp"]) for each in versions))
                     if (last := max(moments, default=None)) is not None:
@@ -233,15 +194,19 @@ def read_change_times(
     return times
 
 
+def _read(
+    client: HubSpotClient, object_type: ObjectType, ids: Collection[str], size: int, **asked: Any
+) -> Iterator[BatchAnswer]:
+    for some in parts(list(dict.fromkeys(ids)), size):
+        inputs = [{"id": each} for each in some]
+        yield batch_from(client.batch("objects", object_type.name, "read", inputs=inputs, **asked))
+
+
 def archive(client: HubSpotClient, object_type: ObjectType, ids: Collection[str]) -> None:
     """Archive any number of records, 100 a request; HubSpot is silent of those that are gone."""
     for some in parts(list(dict.fromkeys(ids)), BATCH):
-        client.call(
-            "POST",
-            client.path("objects", object_type.name, "batch", "archive"),
-            body={"inputs": [{"id": each} for each in some]},
-            repeatable=True,
-        )
+        inputs = [{"id": each} for each in some]
+        client.batch("objects", object_type.name, "archive", inputs=inputs)
 
 
 def find_contact_id(client: HubSpotClient, email: str) -> str | None:

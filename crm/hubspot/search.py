@@ -84,17 +84,8 @@ class Extent:
 
 def measure(client: HubSpotClient, object_type: ObjectType) -> Extent:
     """The extent of a type, as the index shows it, with one request."""
-    modified = object_type.modified_property
-    asked = {
-        "sorts": [{"propertyName": modified, "direction": "DESCENDING"}],
-        "properties": [modified],
-        "limit": 1,
-    }
-    path = client.path("objects", object_type.name, "search")
-    body = client.call("POST", path, body=asked, repeatable=True)
-    with reading():
-        records = [HubSpotRecord.from_json(each) for each in body["results"]]
-        return Extent(int(body["total"]), records[0].updated_at if records else None)
+    total, last = _find_last(client, object_type, (), object_type.modified_property)
+    return Extent(total, last.updated_at if last else None)
 
 
 @dataclass(frozen=True)
@@ -108,17 +99,26 @@ class Count:
 
 def count(client: HubSpotClient, object_type: ObjectType, filters: Sequence[Filter] = ()) -> Count:
     """Count the records that match all filters, as the index shows them, with one request."""
+    total, last = _find_last(client, object_type, filters, _RECORD_ID)
+    with reading():
+        return Count(total, int(last.id) if last else None)
+
+
+def _find_last(
+    client: HubSpotClient, object_type: ObjectType, filters: Sequence[Filter], name: str
+) -> tuple[int, HubSpotRecord | None]:
+    """How many records match all filters, and the last of them by a property."""
     asked = {
         "filterGroups": [{"filters": [each.as_json() for each in filters]}] if filters else [],
-        "sorts": [{"propertyName": _RECORD_ID, "direction": "DESCENDING"}],
-        "properties": [_RECORD_ID],
+        "sorts": [{"propertyName": name, "direction": "DESCENDING"}],
+        "properties": [name],
         "limit": 1,
     }
     path = client.path("objects", object_type.name, "search")
     body = client.call("POST", path, body=asked, repeatable=True)
     with reading():
-        ids = [int(each["id"]) for each in body["results"]]
-        return Count(int(body["total"]), ids[0] if ids else None)
+        records = [HubSpotRecord.from_json(each) for each in body["results"]]
+        return int(body["total"]), records[0] if records else None
 
 
 def search(

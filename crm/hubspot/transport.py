@@ -5,7 +5,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
+import orjson
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -19,6 +21,9 @@ HEADERS = {
     "Content-Type": "application/json",
     "User-Agent": f"crm-middleware/{VERSION}",
 }
+
+CONNECT, READ, LONGEST = 3.05, 10.0, 15.0
+"""Seconds to wait for a connection, for each piece of an answer, and for all of them."""
 
 _CONNECTIONS = 32
 """Kept alive: the eight threads of a web process, or the sixteen jobs of a worker, and some."""
@@ -36,6 +41,14 @@ class Answer:
     """By name, in any letter case."""
     content: bytes
 
+    @property
+    def json(self) -> Any:
+        """The content as JSON; None where it is none."""
+        try:
+            return orjson.loads(self.content)
+        except orjson.JSONDecodeError:
+            return None
+
 
 @cache
 def _adapter() -> HTTPAdapter:
@@ -51,15 +64,19 @@ os.register_at_fork(after_in_child=_adapter.cache_clear)
 
 
 def exchange(
-    request: requests.PreparedRequest, *, connect: float, read: float, until: float
+    request: requests.PreparedRequest,
+    *,
+    until: float,
+    connect: float = CONNECT,
+    read: float = READ,
 ) -> Answer:
     """Send a request and receive its answer.
 
     Args:
         request: with all of its headers.
+        until: when to give up an answer that comes in drops, on the monotonic clock.
         connect: seconds to wait for a connection.
         read: seconds to wait for each piece of the answer.
-        until: when to give up an answer that comes in drops, on the monotonic clock.
 
     Raises:
         HubSpotUnavailableError: no answer, or not all of it; ``met`` says what happened. It names

@@ -9,10 +9,8 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from flask import current_app
 
 from crm.accounts.callers import Caller
-from crm.config import Settings
 from crm.cursors import cursor_of, position_of
 from crm.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from crm.integrations import consent, portal_connection
@@ -123,7 +121,7 @@ def begin(
     if stay_connected:
         _check_may_stay(caller, provider)
     return consent.ask(
-        _settings(),
+        portals.get_settings(),
         provider,
         user_id=_user_of(caller),
         sign_in_id=sign_in_id,
@@ -141,7 +139,7 @@ def finish(name: str, returned: Returned) -> Finished:
         ProviderError, HubSpotError: the provider does not take the code, or does not answer.
     """
     provider = _provider(name)
-    given = consent.conclude(_settings(), provider, returned)
+    given = consent.conclude(portals.get_settings(), provider, returned)
     caller, tokens = given.caller, given.tokens
     if given.stay_connected:
         _check_may_stay(caller, provider)
@@ -260,7 +258,7 @@ def _provider(name: str) -> Provider:
     provider_class = PROVIDERS.get(name)
     if provider_class is None:
         raise NotFoundError
-    settings = _settings()
+    settings = portals.get_settings()
     return provider_class(
         **{each.name: getattr(settings, f"{name}_{each.name}") for each in fields(provider_class)}
     )
@@ -270,7 +268,7 @@ def _lack_of(provider: Provider) -> str | None:
     """The setting without which it cannot be connected."""
     if not provider.client_id:
         return f"{provider.name.upper()}_CLIENT_ID"
-    return None if _settings().encryption_keys else "ENCRYPTION_KEYS"
+    return None if portals.get_settings().encryption_keys else "ENCRYPTION_KEYS"
 
 
 def _is_hubspot(provider: Provider) -> bool:
@@ -279,7 +277,7 @@ def _is_hubspot(provider: Provider) -> bool:
 
 def _connections(caller: Caller) -> Connections | None:
     """The caller's; none without a key to encrypt them with."""
-    settings = _settings()
+    settings = portals.get_settings()
     if not settings.encryption_keys:
         return None
     return Connections(get_store(), make_vault(settings), _user_of(caller))
@@ -291,8 +289,3 @@ def _user_of(caller: Caller) -> int:
     if caller.user_id is None:
         raise ForbiddenError("An API key cannot do this; sign in as a user")
     return caller.user_id
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["crm_settings"]
-    return settings

@@ -1,10 +1,10 @@
 """Connections: the tokens of a person at a provider, encrypted, until they end by themselves.
 
-Of all processes one asks for new tokens, since a refresh token may count once; the others wait for
-what it stores. A lease ends by itself, so a crash heals; what the provider gave to a process that
-died is lost, and the person connects again.
+They are refreshed under the token lease, since a refresh token may count once. What the provider
+gave to a process that died is lost, and the person connects again.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -29,6 +29,7 @@ from crm.integrations.providers.errors import (
 from crm.integrations.providers.hubspot import HubSpot
 from crm.integrations.providers.provider import Provider, Tokens
 from crm.integrations.store import Store
+from crm.portals.token_lease import TokenLease
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,6 @@ PREFIX = "connection:"
 _MARGIN = 60.0
 """Seconds before its end from which on an access token is not used any more."""
 _LEASE = LONGEST_CALL + 5
-_POLL = 0.05
 
 
 class NotConnectedError(ConflictError):
@@ -89,16 +89,16 @@ class Connections:
         made = _with_tokens(
             Connection("", "", None, tokens.account, tokens.account_id, until), tokens
         )
-        self.store.put(self._key(provider), self._lock(made), seconds)
+        self.store.put(self.key_of(provider), self.encrypt(made), seconds)
         return made
 
     def find(self, provider: Provider) -> Connection | None:
         """The connection, or None; one that no key decrypts is none."""
-        return self._open(self.store.find(self._key(provider)))
+        return self._open(self.store.find(self.key_of(provider)))
 
     def forget(self, provider: Provider) -> Connection | None:
         """End it here; returns what it was."""
-        return self._open(self.store.take(self._key(provider)))
+        return self._open(self.store.take(self.key_of(provider)))
 
     def use(self, provider: Provider, action: Callable[[str], Result]) -> Result:
         """Do something with an access token that is good; with another if it is refused.
@@ -107,61 +107,20 @@ class Connections:
             NotConnectedError: there is no connection.
             ProviderError, HubSpotError: of the action; or the connection has ended.
         """
-        connection = self._find(provider)
-        if connection.good_until is not None and connection.good_until < time.time() + _MARGIN:
-            connection = self._refresh(provider, connection)
+        source = _Refreshed(self, provider, self.pause)
+        token = source.get()
         try:
-            return action(connection.access_token)
+            return action(token)
         except REFUSED as error:
             log.info("access token refused", provider=provider.name, reason=error.message)
-            return action(self._refresh(provider, connection).access_token)
+            return action(source.renew(token))
 
-    def _find(self, provider: Provider) -> Connection:
-        connection = self.find(provider)
-        if connection is None:
-            raise NotConnectedError(f"{provider.label} is not connected; connect it first")
-        return connection
-
-    def _refresh(self, provider: Provider, stale: Connection) -> Connection:
-        """Another access token than the stale one, from the provider or from another process."""
-        lease = f"refresh:{self._key(provider)}"
-        until = time.monotonic() + _LEASE
-        while time.monotonic() < until:
-            connection = self._find(provider)
-            if connection.access_token != stale.access_token:
-                return connection
-            if self.store.claim(lease, _LEASE):
-                try:
-                    return self._ask(provider, stale)
-                finally:
-                    self.store.forget(lease)
-            self.pause(_POLL)
-        raise ProviderUnavailableError(f"Another process still waits for {provider.label}")
-
-    def _ask(self, provider: Provider, stale: Connection) -> Connection:
-        # Somebody may have stored another between the look and the lease.
-        connection = self._find(provider)
-        if connection.access_token != stale.access_token:
-            return connection
-        try:
-            if not connection.refresh_token:
-                raise ProviderRevokedError(f"{provider.label} has ended the connection")
-            tokens = provider.refresh(connection.refresh_token)
-        except REVOKED as error:
-            self.store.forget(self._key(provider))
-            log.info("connection has ended", provider=provider.name, reason=error.message)
-            raise
-        fresh = _with_tokens(connection, tokens)
-        # Stored before use; and not at all if the person has disconnected meanwhile.
-        if not self.store.replace(self._key(provider), self._lock(fresh)):
-            revoke(provider, fresh)
-            raise NotConnectedError(f"{provider.label} is not connected any more")
-        return fresh
-
-    def _key(self, provider: Provider) -> str:
+    def key_of(self, provider: Provider) -> str:
+        """Where it is in the store."""
         return f"{PREFIX}{provider.name}:{self.user_id}"
 
-    def _lock(self, connection: Connection) -> bytes:
+    def encrypt(self, connection: Connection) -> bytes:
+        """A connection as it is stored."""
         return self.vault.encrypt(orjson.dumps(asdict(connection)))
 
     def _open(self, secret: bytes | None) -> Connection | None:
@@ -172,6 +131,66 @@ class Connections:
         except InvalidToken:
             log.warning("a connection cannot be decrypted; its key is not in ENCRYPTION_KEYS")
             return None
+
+
+@dataclass
+class _Refreshed(TokenLease[Connection, Tokens]):
+    """The access tokens of one connection, backed by the store; the lease has a key of its own."""
+
+    connections: Connections
+    provider: Provider
+    pause: Callable[[float], None]
+    patience = _LEASE
+
+    @property
+    def _key(self) -> str:
+        return f"refresh:{self.connections.key_of(self.provider)}"
+
+    def _read(self) -> Connection:
+        connection = self.connections.find(self.provider)
+        if connection is None:
+            raise NotConnectedError(f"{self.provider.label} is not connected; connect it first")
+        return connection
+
+    def _token_in(self, stored: Connection) -> tuple[str, float]:
+        good_until = math.inf if stored.good_until is None else stored.good_until
+        fresh_for = good_until - _MARGIN - time.time()
+        return stored.access_token if fresh_for > 0 else "", fresh_for
+
+    def _lease(self, stored: Connection) -> bool:
+        return self.connections.store.claim(self._key, _LEASE)
+
+    def _refresh(self, stored: Connection) -> str:
+        try:
+            return super()._refresh(stored)
+        finally:
+            self.connections.store.forget(self._key)
+
+    def _ask(self, stored: Connection) -> Tokens | None:
+        # Somebody may have stored another between the look and the lease.
+        if self._read() != stored:
+            return None
+        try:
+            if not stored.refresh_token:
+                raise ProviderRevokedError(f"{self.provider.label} has ended the connection")
+            return self.provider.refresh(stored.refresh_token)
+        except REVOKED as error:
+            self.connections.forget(self.provider)
+            log.info("connection has ended", provider=self.provider.name, reason=error.message)
+            raise
+
+    def _store(self, stored: Connection, answer: Tokens) -> str:
+        fresh = _with_tokens(stored, answer)
+        key, secret = self.connections.key_of(self.provider), self.connections.encrypt(fresh)
+        # Not at all if the person has disconnected meanwhile. Only the holder of the lease changes
+        # the tokens, and that their encryption was rotated is no reason to lose the new ones.
+        if not self.connections.store.replace(key, secret):
+            revoke(self.provider, fresh)
+            raise NotConnectedError(f"{self.provider.label} is not connected any more")
+        return fresh.access_token
+
+    def _out_of_patience(self) -> ProviderUnavailableError:
+        return ProviderUnavailableError(f"Another process still waits for {self.provider.label}")
 
 
 def revoke(provider: Provider, connection: Connection) -> bool:

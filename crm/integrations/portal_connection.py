@@ -1,22 +1,20 @@
 """Keep a portal that a person connected, its tokens encrypted, and mirror it from then on."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 import structlog
 from cryptography.fernet import InvalidToken
-from flask import current_app
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from crm.config import Settings
 from crm.db import transaction
 from crm.errors import ConflictError
 from crm.hubspot.errors import HubSpotError
+from crm.hubspot.oauth import Grant
 from crm.integrations.providers.provider import Provider, Tokens
 from crm.models import Portal
 from crm.portals import portals
-from crm.portals.oauth_tokens import make_vault
+from crm.portals.oauth_tokens import columns_of, make_vault
 from crm.pull import runner
 from crm.queue import enqueue_once
 
@@ -56,7 +54,7 @@ def find_connected(portal_id: int) -> ConnectedPortal | None:
                 portals.OF_DEFAULT_ORGANIZATION,
             ).where(Portal.id == portal_id)
         ).one()
-    by_settings = is_default and _settings().has_portal
+    by_settings = is_default and portals.get_settings().has_portal
     return ConnectedPortal(hub_id, problem, by_settings) if by_settings or by_person else None
 
 
@@ -83,7 +81,9 @@ def connect_portal(portal_id: int, tokens: Tokens) -> None:
             or the settings hold a token.
     """
     refuse_second_way(portal_id)
-    hub_id, vault = int(tokens.account_id), make_vault(_settings())
+    hub_id = int(tokens.account_id)
+    grant = Grant(tokens.access_token, tokens.refresh_token, tokens.expires_in or 0)
+    columns = columns_of(make_vault(portals.get_settings()), grant)
     try:
         with transaction() as session:
             mirrored = session.scalar(
@@ -100,16 +100,12 @@ def connect_portal(portal_id: int, tokens: Tokens) -> None:
                 .values(
                     hub_id=hub_id,
                     seed_digest=None,
-                    refresh_token=vault.encrypt(tokens.refresh_token.encode()),
-                    access_token=vault.encrypt(tokens.access_token.encode()),
-                    access_expires_at=func.now() + timedelta(seconds=tokens.expires_in or 0),
-                    refresh_leased_until=None,
-                    disabled_reason=None,
                     set_up_at=None,
                     push_failures=0,
                     push_retry_at=None,
                     push_error=None,
                     blocked={},
+                    **columns,
                 )
             )
             enqueue_once("push", portal_id)
@@ -155,7 +151,7 @@ def disconnect_portal(portal_id: int, provider: Provider) -> bool:
 
 def uses_grant(refresh_token: str) -> bool:
     """Whether any portal is kept connected by this very grant, which must not be revoked then."""
-    if refresh_token == _settings().hubspot_refresh_token:
+    if refresh_token == portals.get_settings().hubspot_refresh_token:
         return True  # Not in a row before its first use.
     with transaction() as session:
         stored = session.scalars(
@@ -166,11 +162,6 @@ def uses_grant(refresh_token: str) -> bool:
 
 def _decrypt(secret: bytes) -> str:
     try:
-        return make_vault(_settings()).decrypt(secret).decode()
+        return make_vault(portals.get_settings()).decrypt(secret).decode()
     except InvalidToken:
         return ""  # Its key is gone, and with it the grant, as far as we are concerned.
-
-
-def _settings() -> Settings:
-    settings: Settings = current_app.extensions["crm_settings"]
-    return settings

@@ -1,9 +1,7 @@
-"""Credentials: a portal's OAuth tokens, stored encrypted, refreshed by one process at a time.
+"""OAuth tokens: a portal's, stored encrypted in its row and refreshed under the token lease.
 
-Of all processes on all machines, one takes a lease and asks HubSpot; the others go on with the
-token that is still good, or wait for what it stores. A lease ends by itself, so a crash heals.
-Every answer is stored before it is used. Encrypting the same twice gives two texts, so the
-stored refresh token also tells whether somebody stored another answer meanwhile.
+The clock is the database's. Encrypting the same twice gives two texts, so the stored refresh token
+also tells whether somebody stored another answer meanwhile.
 """
 
 import hashlib
@@ -22,6 +20,7 @@ from crm.db import transaction
 from crm.hubspot.errors import HubSpotAuthError, HubSpotRevokedError, HubSpotUnavailableError
 from crm.hubspot.oauth import Grant, OAuthApp
 from crm.models import Portal
+from crm.portals.token_lease import TokenLease
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +30,6 @@ LEASE = timedelta(seconds=30)
 """Longer than asking for a token can take."""
 
 _PAUSE_AFTER_FAILURE = timedelta(seconds=1)
-_POLL = 0.05
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,12 @@ class _Stored:
 
 
 @dataclass
-class OAuthTokens:
+class OAuthTokens(TokenLease[_Stored, Grant]):
     """A source of access tokens for a client, backed by the portal's row.
+
+    Its tokens raise ``HubSpotRevokedError`` when HubSpot gives none any more and the portal is
+    disabled, ``HubSpotAuthError`` when our app or our keys are refused, and
+    ``HubSpotUnavailableError`` when HubSpot, or the process that asks it, does not answer.
 
     Args:
         portal_id: whose.
@@ -64,62 +66,11 @@ class OAuthTokens:
     settings: Settings = field(repr=False)
     patience: float
     pause: Callable[[float], None] = time.sleep
-    _token: str = field(default="", repr=False)
-    _good_until: float = 0.0
 
     def __post_init__(self) -> None:
         """Make what the settings describe."""
         self.app = make_app(self.settings)
         self._vault = make_vault(self.settings)
-
-    def get(self) -> str:
-        """The token to send now.
-
-        Raises:
-            HubSpotRevokedError: HubSpot gives none any more; the portal is disabled.
-            HubSpotAuthError: our app or our keys are refused.
-            HubSpotUnavailableError: HubSpot, or the process that asks it, does not answer.
-        """
-        if time.monotonic() < self._good_until:
-            return self._token
-        return self._obtain(refused="")
-
-    def renew(self, refused: str) -> str:
-        """Another token than the one that HubSpot just refused; raises as ``get`` does."""
-        self._good_until = 0.0
-        return self._obtain(refused=refused)
-
-    def _obtain(self, *, refused: str) -> str:
-        until = time.monotonic() + self.patience
-        while True:
-            stored = self._read()
-            if stored.disabled_reason:
-                raise HubSpotRevokedError(stored.disabled_reason)
-            token = self._decrypt(stored.access_token) if stored.seconds_left > 0 else ""
-            token = "" if token == refused else token
-            if token and stored.seconds_left > MARGIN:
-                self._token = token
-                self._good_until = time.monotonic() + stored.seconds_left - MARGIN
-                return token
-            if self._lease(stored):
-                token = self._refresh_or_keep(stored, token)
-            if token:
-                return token
-            if time.monotonic() > until:
-                raise HubSpotUnavailableError("Another process still waits for a HubSpot token")
-            self.pause(_POLL)
-
-    def _refresh_or_keep(self, stored: _Stored, token: str) -> str:
-        """A new token; the one that is still good where none can be had now."""
-        try:
-            return self._refresh(stored)
-        except HubSpotRevokedError:
-            raise
-        except (HubSpotAuthError, HubSpotUnavailableError) as error:
-            if not token:
-                raise
-            log.warning("hubspot token not refreshed yet", reason=error.message)
-            return token
 
     def _read(self) -> _Stored:
         """Read the row; a refresh token in the settings that is new to it takes its place first."""
@@ -132,14 +83,7 @@ class OAuthTokens:
             session.execute(
                 update(Portal)
                 .where(Portal.id == self.portal_id, Portal.seed_digest.is_distinct_from(digest))
-                .values(
-                    seed_digest=digest,
-                    refresh_token=self._vault.encrypt(seed.encode()),
-                    access_token=None,
-                    access_expires_at=None,
-                    refresh_leased_until=None,
-                    disabled_reason=None,
-                )
+                .values(seed_digest=digest, **columns_of(self._vault, Grant("", seed, 0)))
             )
             return _Stored(**session.execute(self._selection()).mappings().one())
 
@@ -153,42 +97,41 @@ class OAuthTokens:
             Portal.disabled_reason,
         ).where(Portal.id == self.portal_id)
 
+    def _token_in(self, stored: _Stored) -> tuple[str, float]:
+        if stored.disabled_reason:
+            raise HubSpotRevokedError(stored.disabled_reason)
+        token = self._decrypt(stored.access_token) if stored.seconds_left > 0 else ""
+        return token, stored.seconds_left - MARGIN
+
     def _lease(self, stored: _Stored) -> bool:
-        """Whether this process is now the one to refresh what it has read."""
         return self._write(
             stored,
             or_(Portal.refresh_leased_until.is_(None), Portal.refresh_leased_until < func.now()),
             refresh_leased_until=func.now() + LEASE,
         )
 
-    def _refresh(self, stored: _Stored) -> str:
-        """Ask HubSpot, in no transaction; a new token, or none if somebody stored another first."""
+    def _ask(self, stored: _Stored) -> Grant | None:
         try:
-            grant = self.app.refresh(self._decrypt(stored.refresh_token))
+            return self.app.refresh(self._decrypt(stored.refresh_token))
         except HubSpotRevokedError as error:
             advice = " and set HUBSPOT_REFRESH_TOKEN" if self.settings.hubspot_refresh_token else ""
             reason = f"{error.message}; connect the portal again{advice}"
             if not self._write(stored, refresh_leased_until=None, disabled_reason=reason):
-                return ""
+                return None
             log.error("hubspot portal disabled", portal_id=self.portal_id, reason=reason)
             raise HubSpotRevokedError(reason, correlation_id=error.correlation_id) from error
         except (HubSpotAuthError, HubSpotUnavailableError):
             # Not all who wait shall ask at once.
             self._write(stored, refresh_leased_until=func.now() + _PAUSE_AFTER_FAILURE)
             raise
-        return grant.access_token if self._store(stored, grant) else ""
 
-    def _store(self, stored: _Stored, grant: Grant) -> bool:
-        is_stored = self._write(
-            stored,
-            refresh_token=self._vault.encrypt(grant.refresh_token.encode()),
-            access_token=self._vault.encrypt(grant.access_token.encode()),
-            access_expires_at=func.now() + timedelta(seconds=grant.expires_in),
-            refresh_leased_until=None,
-            disabled_reason=None,
-        )
+    def _store(self, stored: _Stored, answer: Grant) -> str:
+        is_stored = self._write(stored, **columns_of(self._vault, answer))
         log.info("hubspot token refreshed", portal_id=self.portal_id, is_stored=is_stored)
-        return is_stored
+        return answer.access_token if is_stored else ""
+
+    def _out_of_patience(self) -> HubSpotUnavailableError:
+        return HubSpotUnavailableError("Another process still waits for a HubSpot token")
 
     def _write(self, stored: _Stored, *conditions: Any, **values: Any) -> bool:
         """Change the row if it still holds the refresh token that was read; whether it did."""
@@ -212,6 +155,20 @@ class OAuthTokens:
                 "The stored HubSpot tokens cannot be decrypted; put the key that they were stored "
                 "under back into ENCRYPTION_KEYS, or connect the portal again"
             ) from error
+
+
+def columns_of(vault: MultiFernet, grant: Grant) -> dict[str, Any]:
+    """What a portal's row holds once a grant is stored, whose access token may be none yet."""
+    has_access = bool(grant.access_token)
+    return {
+        "refresh_token": vault.encrypt(grant.refresh_token.encode()),
+        "access_token": vault.encrypt(grant.access_token.encode()) if has_access else None,
+        "access_expires_at": func.now() + timedelta(seconds=grant.expires_in)
+        if has_access
+        else None,
+        "refresh_leased_until": None,
+        "disabled_reason": None,
+    }
 
 
 def make_app(settings: Settings) -> OAuthApp:

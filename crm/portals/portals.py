@@ -74,7 +74,7 @@ def get_default_portal_id() -> int:
 
 def list_connected_portal_ids() -> list[int]:
     """The portals that we hold credentials for, in force or not."""
-    by_settings = [get_default_portal_id()] if _settings().has_portal else []
+    by_settings = [get_default_portal_id()] if get_settings().has_portal else []
     by_people = db.session.scalars(
         select(Portal.id)
         .where(CONNECTED_BY_A_PERSON, Portal.id.not_in(by_settings))
@@ -85,7 +85,7 @@ def list_connected_portal_ids() -> list[int]:
 
 def is_connected_by_settings(portal_id: int) -> bool:
     """Whether the settings hold a portal's token, which comes before what a person connected."""
-    return _settings().has_portal and portal_id == get_default_portal_id()
+    return get_settings().has_portal and portal_id == get_default_portal_id()
 
 
 def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -> HubSpotClient:
@@ -108,7 +108,7 @@ def connect(portal_id: int, *, someone_waits: bool = False, lane: Lane = SYNC) -
             "No HubSpot portal is connected; set HUBSPOT_PRIVATE_APP_TOKEN or "
             "HUBSPOT_REFRESH_TOKEN, or let an administrator connect it"
         )
-    settings = _settings()
+    settings = get_settings()
     if not by_settings:
         # They name credentials of another portal.
         settings = replace(settings, hubspot_private_app_token="", hubspot_refresh_token="")
@@ -138,7 +138,7 @@ def connect_with(
     Raises:
         HubSpotAuthError: the token is mangled.
     """
-    settings = _settings()
+    settings = get_settings()
     return HubSpotClient(
         base_url=settings.hubspot_api_url,
         token=token,
@@ -354,6 +354,7 @@ def note_push_success(portal_id: int) -> None:
         )
 
 
-def _settings() -> Settings:
+def get_settings() -> Settings:
+    """The settings of the running service."""
     settings: Settings = current_app.extensions["crm_settings"]
     return settings

@@ -3,11 +3,9 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-import orjson
 import requests
 
 from crm.hubspot import transport
@@ -22,9 +20,7 @@ from crm.integrations.providers.errors import (
 )
 from crm.integrations.providers.provider import Tokens
 
-_CONNECT, _READ, _LONGEST = 3.05, 10.0, 15.0
-"""Seconds to wait for a connection, for each piece of an answer, and for all of them."""
-LONGEST_CALL = _CONNECT + _READ + _LONGEST
+LONGEST_CALL = transport.CONNECT + transport.READ + transport.LONGEST
 _LONGEST_QUOTE = 300
 _LONGEST_TOKEN = 4096
 _LONGEST_LIFE = 366 * 24 * 3600
@@ -53,13 +49,12 @@ def call(label: str, request: requests.Request, *, secrets: tuple[str, ...] = ()
         ProviderError: one of its family, by the answer's status.
     """
     try:
-        answer = transport.exchange(
-            request.prepare(), connect=_CONNECT, read=_READ, until=time.monotonic() + _LONGEST
-        )
+        until = time.monotonic() + transport.LONGEST
+        answer = transport.exchange(request.prepare(), until=until)
     except HubSpotUnavailableError as error:
         # The same connections as HubSpot's, whose words name the wrong one.
         raise ProviderUnavailableError(error.message.replace("HubSpot", label)) from error
-    body = _json(answer.content)
+    body = answer.json
     if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
         raise _error(label, answer, body, secrets)
     if body is None:
@@ -106,18 +101,6 @@ def tokens_from(label: str, body: Mapping[str, Any]) -> Tokens:
         if expires_in is not None and not 0 < int(expires_in) <= _LONGEST_LIFE:
             raise ValueError
         return Tokens(access_token, refresh_token, expires_in and int(expires_in))
-
-
-def time_from(value: Any) -> datetime | None:
-    """An ISO 8601 time with its zone, or None."""
-    return datetime.fromisoformat(value) if isinstance(value, str) and value else None
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _error(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from crm.hubspot import transport
 from crm.hubspot.account import get_details
 from crm.hubspot.answers import parse_time, reading
 from crm.hubspot.client import HubSpotClient, Timeouts
@@ -30,7 +31,7 @@ _FOR_MIRRORING = (
     *(f"crm.objects.{name}.{action}" for name in _OWN for action in ("read", "write")),
     *(f"crm.schemas.{name}.{action}" for name in _WITH_CRM_UID for action in ("read", "write")),
 )
-_PATIENCE = Timeouts(connect=3.05, read=10, patience=15)
+_PATIENCE = Timeouts(transport.CONNECT, transport.READ, transport.LONGEST)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,9 @@ from urllib.parse import quote, urlencode
 import orjson
 import requests
 
+from crm.hubspot.answers import parse_time
 from crm.hubspot.transport import HEADERS
-from crm.integrations.providers.api_calls import (
-    call,
-    call_for_tokens,
-    reading,
-    time_from,
-    tokens_from,
-)
+from crm.integrations.providers.api_calls import call, call_for_tokens, reading, tokens_from
 from crm.integrations.providers.provider import Item, ItemPage, Provider, Tokens
 
 _VERSION = "2025-09-03"
@@ -122,8 +117,8 @@ def _item(item_type: str, body: Mapping[str, Any]) -> Item:
         id=str(body["id"]),
         type=item_type,
         name=_title(body) or _UNTITLED,
-        creation_time=time_from(body.get("created_time")),
-        last_modified_time=time_from(body.get("last_edited_time")),
+        creation_time=parse_time(body.get("created_time")),
+        last_modified_time=parse_time(body.get("last_edited_time")),
         url=body.get("url"),
         visibility=not (body.get("archived") or body.get("in_trash")),
     )
