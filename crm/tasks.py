@@ -63,14 +63,14 @@ def sweep_sync(timestamp: int) -> None:
 @app.task(name="search_portals", queueing_lock="search_portals")
 def search_portals(timestamp: int) -> None:
     """Take in what was changed in HubSpot within the last minute."""
-    runner.begin_everywhere("incremental")
+    runner.begin_for_all_portals("incremental")
 
 
 @app.periodic(cron="41 2 * * * 0")
 @app.task(name="reconcile_portals", queueing_lock="reconcile_portals")
 def reconcile_portals(timestamp: int) -> None:
     """Compare every mirror with its portal, which also finds what no search tells of."""
-    runner.begin_everywhere("reconcile")
+    runner.begin_for_all_portals("reconcile")
 
 
 @app.task(name=commands.TASK)

@@ -57,5 +57,5 @@ class Audience(Protocol):
     def listens_to(self, portal_id: int) -> bool:
         """Say whether anybody wants to hear of the portal: if not, events are not even made."""
 
-    def hear(self, portal_id: int, actor: Actor, events: Sequence[Event]) -> None:
+    def publish(self, portal_id: int, actor: Actor, events: Sequence[Event]) -> None:
         """Take the events of a transaction that stays; called with the portal locked."""

@@ -116,7 +116,7 @@ class Portal:
     def _publish(self, events: list[Event]) -> None:
         """Hand on the events of a transaction."""
         if self._actor:
-            self._audience.hear(self.id, self._actor, [self._redacted(each) for each in events])
+            self._audience.publish(self.id, self._actor, [self._redacted(each) for each in events])
 
     def _redacted(self, event: Event) -> Event:
         """Keep the value of a sensitive property back."""

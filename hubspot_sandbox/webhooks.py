@@ -50,10 +50,10 @@ class Webhooks:
         """Say whether any app that is installed in the portal has subscriptions at work."""
         return bool(self._listeners(portal_id) or self._readers(portal_id))
 
-    def hear(self, portal_id: int, actor: Actor, happened: Sequence[Event]) -> None:
+    def publish(self, portal_id: int, actor: Actor, happened: Sequence[Event]) -> None:
         """Tell every subscriber of a transaction's events."""
         notified = _as_notified(happened)
-        self.journal.hear(portal_id, self._readers(portal_id), notified)
+        self.journal.publish(portal_id, self._readers(portal_id), notified)
         first = self._event_ids[portal_id] + 1
         self._event_ids[portal_id] += len(notified)
         for app_id, webhooks in self._listeners(portal_id):

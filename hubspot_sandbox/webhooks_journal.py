@@ -130,11 +130,11 @@ class WebhooksJournal:
         """Return the ids of the apps that have a subscription in the portal."""
         return {each.app_id for each in self._all() if each.portal_id == portal_id}
 
-    def hear(self, portal_id: int, app_ids: Iterable[int], told: Sequence[Event]) -> None:
+    def publish(self, portal_id: int, app_ids: Iterable[int], happened: Sequence[Event]) -> None:
         """Write an entry into the journal of each app that asked for any of the events."""
         for app_id in app_ids:
             wanted = [each for each in self.subscriptions(app_id) if each.portal_id == portal_id]
-            written = _written(portal_id, wanted, told)
+            written = _written(portal_id, wanted, happened)
             if written:
                 now = self._clock.now_ms()
                 with self._lock:
@@ -190,12 +190,12 @@ class WebhooksJournal:
 
 
 def _written(
-    portal_id: int, wanted: Sequence[JournalSubscription], told: Sequence[Event]
+    portal_id: int, wanted: Sequence[JournalSubscription], happened: Sequence[Event]
 ) -> list[dict[str, Any]]:
     """Return the journal's events; the changed properties of a record are one update."""
     written: list[dict[str, Any]] = []
     updates: dict[tuple[str, int], dict[str, Any]] = {}
-    for event in told:
+    for event in happened:
         kind, action = _classify(event)
         type_id = OBJECT_TYPES[event.object_type].type_id
         name = event.details.get("propertyName")

@@ -398,7 +398,7 @@ def test_the_committed_env_file_is_harmless_and_complete():
     ],
     ids=str,
 )
-def test_production_warns_when_whoever_registers_reads_every_contact(project, changes, warned):
+def test_production_warns_when_every_registered_user_reads_every_contact(project, changes, warned):
     warnings = project(environ=GOOD | changes).warnings()
 
     assert any("CONTACTS_VISIBLE_TO_USERS=all" in each for each in warnings) is warned

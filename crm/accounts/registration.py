@@ -72,7 +72,7 @@ def _check_stages(portal_id: int, deals: Sequence[NewDeal]) -> None:
     if problems:
         # Somebody may have made them in HubSpot a moment ago.
         kinds = {TICKETS.name if ".tickets." in path else DEALS.name for path in problems}
-        pipelines.look_again(portal_id, sorted(kinds))
+        pipelines.refetch(portal_id, sorted(kinds))
         problems = _find_wrong_stages(portal_id, deals)
     pipelines.refuse_wrong_stages(problems)
 

@@ -55,7 +55,7 @@ def add_reading(bp: APIBlueprint, object_type: ObjectType) -> None:
         response.set_etag(found.etag)
         # Kept by nobody but the caller, and not without asking.
         response.cache_control.private = response.cache_control.no_cache = True
-        if found.is_settled:
+        if found.is_synced:
             response.make_conditional(request)
         return response
 

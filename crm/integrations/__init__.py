@@ -209,13 +209,15 @@ def disconnect(caller: Caller, name: str) -> str:
     connections = _connections(caller)
     held = connections.forget(provider) if connections else None
     if held:
-        return _farewell(provider, is_revoked=revoke(provider, held))
+        return _disconnected_message(provider, is_revoked=revoke(provider, held))
     if not _is_hubspot(provider) or portal_connection.find_connected(caller.portal_id) is None:
         raise NotConnectedError(f"{provider.label} is not connected")
     if not caller.is_admin:
         raise ForbiddenError("HubSpot stays connected; only an admin can disconnect it")
     is_revoked = portal_connection.disconnect_portal(caller.portal_id, provider)
-    return f"{_farewell(provider, is_revoked=is_revoked)}. {portal_connection.WHAT_STAYS}"
+    return (
+        f"{_disconnected_message(provider, is_revoked=is_revoked)}. {portal_connection.WHAT_STAYS}"
+    )
 
 
 def _list_page(
@@ -246,7 +248,7 @@ def _check_may_stay(caller: Caller, provider: Provider) -> None:
     portal_connection.refuse_second_way(caller.portal_id)
 
 
-def _farewell(provider: Provider, *, is_revoked: bool) -> str:
+def _disconnected_message(provider: Provider, *, is_revoked: bool) -> str:
     said = f"{provider.label} is disconnected, and its tokens are forgotten here"
     if is_revoked:
         return said

@@ -58,8 +58,8 @@ class UnsentValue:
     name: str
     value: str | None
     at: datetime | None
-    over: str | None
-    knows_over: bool
+    replaced: str | None
+    knows_replaced: bool
     is_cleared: bool = False
     """Whether we had HubSpot clear it, so that another record can have HubSpot's value first."""
 
@@ -71,19 +71,19 @@ class UnsentValue:
             name=name,
             value=row["properties"].get(name),
             at=parse_time(ours.get("at")),
-            over=ours.get("over"),
-            knows_over="over" in ours,
+            replaced=ours.get("over"),
+            knows_replaced="over" in ours,
             is_cleared="cleared" in ours,
         )
 
     def is_contested(self, theirs: HubSpotRecord) -> bool:
         """Whether the property was changed in HubSpot too, to something else."""
-        if not self.knows_over or self.name not in theirs.properties:
+        if not self.knows_replaced or self.name not in theirs.properties:
             return False
         value = theirs.properties[self.name]
         if self.is_cleared and not value:
             return False
-        return not (_is_same(value, self.over) or _is_same(value, self.value))
+        return not (_is_same(value, self.replaced) or _is_same(value, self.value))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Resolution:
     hubspot_wins: bool
     value: str | None
     """HubSpot's."""
-    over: str | None
+    replaced: str | None
     changed_at: datetime | None
     """When it was changed there."""
     reason: str
@@ -117,7 +117,7 @@ def resolve(
     if policy == "newest":
         here = ours.at.isoformat() if ours.at else "before"
         reason += f": changed in HubSpot at {changed_at.isoformat()}, here at {here}"
-    return Resolution(ours.name, hubspot_wins, value, ours.over, changed_at, reason)
+    return Resolution(ours.name, hubspot_wins, value, ours.replaced, changed_at, reason)
 
 
 def _is_same(one: str | None, other: str | None) -> bool:

@@ -184,7 +184,7 @@ def note_resolutions(session: Session, resolutions: Sequence[tuple[int, Resoluti
             {
                 "record_id": row_id,
                 "name": resolution.name,
-                "over": resolution.over,
+                "over": resolution.replaced,
                 "value": resolution.value,
                 "changed_at": resolution.changed_at,
                 "reason": resolution.reason,

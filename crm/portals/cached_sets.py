@@ -71,7 +71,7 @@ class FetchedSets:
         )
         return found
 
-    def look_again(self, portal_id: int, object_type: str) -> None:
+    def refetch(self, portal_id: int, object_type: str) -> None:
         """Fetch a set however young it is, for somebody who misses something in it.
 
         While HubSpot cannot be reached, it stays as it is.

@@ -43,11 +43,11 @@ def find_pipelines(portal_id: int, object_type: str) -> Pipelines | None:
     return _sets.find(portal_id, object_type)
 
 
-def look_again(portal_id: int, object_types: Iterable[str]) -> None:
+def refetch(portal_id: int, object_types: Iterable[str]) -> None:
     """Ask HubSpot for the pipelines now, unless it is known to be down."""
     if portals.find_push_pause(portal_id) is None:
         for object_type in object_types:
-            _sets.look_again(portal_id, object_type)
+            _sets.refetch(portal_id, object_type)
 
 
 def check_stage(

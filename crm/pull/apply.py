@@ -236,7 +236,7 @@ def _update_of(object_type: ObjectType, matched: Match, times: ChangeTimes) -> R
         record,
         {**record.properties, **{name: properties.get(name) for name in kept}},
         kept,
-        {name: drafts.get(name, {}) | _over(record, name) for name in kept},
+        {name: drafts.get(name, {}) | _replaced(record, name) for name in kept},
         resolutions,
     )
 
@@ -273,7 +273,7 @@ def _combined(row: Row, merged: Sequence[Row]) -> tuple[dict[str, Any], list[str
     return drafts, unsent, properties
 
 
-def _over(record: HubSpotRecord, name: str) -> dict[str, str | None]:
+def _replaced(record: HubSpotRecord, name: str) -> dict[str, str | None]:
     return {"over": record.properties[name]} if name in record.properties else {}
 
 

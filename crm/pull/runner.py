@@ -68,7 +68,7 @@ def begin_for_new_portal(portal_id: int) -> None:
         _enqueue_unfinished(portal_id, kind)
 
 
-def begin_everywhere(kind: str) -> None:
+def begin_for_all_portals(kind: str) -> None:
     """Have every portal searched or reconciled, as far as it was backfilled."""
     for portal_id in portals.list_connected_portal_ids():
         if runs.list_backfilled(portal_id):

@@ -124,7 +124,7 @@ def _update(portal_id: int, email: str, entry: Entry, expected: Collection[str] 
     if edit.id in sent.accepted:
         return
     refusal = sent.refused.get(edit.id)
-    _take_back(portal_id, edit, sent)
+    _undo_change(portal_id, edit, sent)
     refresh_missing(portal_id, CONTACTS, [edit], sent)
     if refusal:
         raise as_customer_error(refusal)
@@ -277,7 +277,7 @@ def _undo(edit: Edit) -> None:
         row_edits.undo(session, [edit])
 
 
-def _take_back(portal_id: int, edit: Edit, sent: Sent) -> None:
+def _undo_change(portal_id: int, edit: Edit, sent: Sent) -> None:
     """Undo a change here; where HubSpot may have it, have the old values sent there."""
     with transaction() as session:
         row_edits.undo(session, [edit])

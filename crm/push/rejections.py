@@ -46,7 +46,7 @@ class _Named:
     pair_ids: list[int] = field(default_factory=list)
 
 
-def _said(alias: str) -> str:
+def _rejection_field(alias: str) -> str:
     return f"'rejection', {rejection_of(alias)}"
 
 
@@ -63,14 +63,14 @@ _PAGE = text(f"""
             'id', r.uuid, 'type', r.object_type, 'hubspot_id', r.hs_object_id,
             'properties', coalesce((SELECT jsonb_object_agg(name, r.properties -> name)
                 FROM unnest(r.unsent) AS name), '{{}}'),
-            {_said("r")})::text AS item
+            {_rejection_field("r")})::text AS item
         FROM records AS r
         WHERE r.portal_id = :portal_id AND r.state = 'rejected'
             AND (CAST(:type AS text) IS NULL OR r.object_type = :type)
         UNION ALL
         SELECT 0, a.id, json_build_object(
             'id', 'association-' || a.id, 'type', '{ASSOCIATIONS_TYPE}',
-            'from', {_end("f")}, 'to', {_end("t")}, {_said("a")})::text
+            'from', {_end("f")}, 'to', {_end("t")}, {_rejection_field("a")})::text
         FROM associations AS a
         JOIN records AS f ON f.id = a.from_id JOIN records AS t ON t.id = a.to_id
         WHERE a.portal_id = :portal_id AND a.state = 'rejected'

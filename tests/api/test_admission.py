@@ -45,7 +45,7 @@ def test_a_turn_ends_with_its_request_even_one_that_breaks(make_app):
     assert admission._inside == 0
 
 
-def test_whoever_comes_while_too_many_wait_is_told_to_come_again_and_health_is_not(make_app):
+def test_a_request_that_comes_while_too_many_wait_is_refused_for_now_and_health_is_not(make_app):
     app = make_app()
     admission = Admission(at_once=1, waiting=0)
     init_admission(app, admission)

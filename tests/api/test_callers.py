@@ -100,7 +100,9 @@ def test_a_key_as_bearer_cannot_do_what_takes_a_person(client, make_key):
     assert client.get("/me", headers=headers).status_code == 403
 
 
-def test_whoever_shows_two_credentials_is_refused_whichever_they_are(client, make_key, make_user):
+def test_a_caller_who_shows_two_credentials_is_refused_whichever_they_are(
+    client, make_key, make_user
+):
     token = make_user(role="admin").headers["Authorization"]
     key = make_key()["X-API-Key"]
 

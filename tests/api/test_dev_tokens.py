@@ -17,7 +17,7 @@ def dev_client(client, change_settings):
     return client
 
 
-def test_whoever_asks_gets_a_token_of_the_role(dev_client):
+def test_a_caller_gets_a_token_of_the_role_asked_for(dev_client):
     seen = {}
     for role in ("admin", "user"):
         answer = dev_client.get(f"/get-token/{role}")

@@ -133,7 +133,7 @@ def test_without_a_database_the_requests_are_told_still(make_plain_app):
 
 @pytest.mark.parametrize("settings", [{}, {"METRICS_TOKEN": TOKEN}], ids=["no token", "a token"])
 @pytest.mark.parametrize("shown", ["", "Bearer ", "Bearer x", f"Basic {TOKEN}", "Bearer \xff"])
-def test_in_production_whoever_shows_no_token_is_told_nothing(make_app, settings, shown):
+def test_metrics_are_refused_without_their_token_in_production(make_app, settings, shown):
     client = make_app(**PRODUCTION, **settings).test_client()
 
     answer = client.get("/metrics", headers={"Authorization": shown})
@@ -141,7 +141,7 @@ def test_in_production_whoever_shows_no_token_is_told_nothing(make_app, settings
     assert (answer.status_code, answer.json["error_code"]) == (401, "INVALID_TOKEN")
 
 
-def test_whoever_shows_the_token_is_told(make_app):
+def test_metrics_are_given_to_a_caller_with_their_token(make_app):
     client = make_app(**PRODUCTION, METRICS_TOKEN=TOKEN).test_client()
 
     assert told(client, Authorization=f"Bearer {TOKEN}")["crm_database_up",] == 1

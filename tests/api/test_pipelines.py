@@ -167,7 +167,7 @@ def test_others_are_served_the_stale_ones_while_one_is_asking(app, sandbox):
     assert sandbox.requests()["total"] == before + 1
 
 
-def test_whoever_asks_during_the_very_first_fetch_waits_for_it(app, sandbox):
+def test_a_caller_who_asks_during_the_very_first_fetch_waits_for_it(app, sandbox):
     sandbox.set_faults([{"kind": "slow", "seconds": 0.5}])
     first = threading.Thread(target=lambda: app.test_client().get(PATH))
     first.start()

@@ -274,9 +274,7 @@ def test_a_version_that_is_known_is_not_sent_again(client, make, make_key):
     assert other.status_code == 200
 
 
-def test_whoever_waits_for_hubspots_answer_is_told_though_the_version_is_the_same(
-    client, make, make_key
-):
+def test_a_watcher_gets_hubspots_answer_though_the_version_is_the_same(client, make, make_key):
     make("deals", "1", state="rejected", rejection={"message": "No", "errors": {}})
     headers = make_key()
     etag = client.get("/deals/1", headers=headers).headers["ETag"]

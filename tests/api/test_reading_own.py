@@ -144,7 +144,7 @@ def test_a_user_without_a_contact_sees_nothing(change_settings, graph, make_user
     assert listed(nobody, object_type) == set()
 
 
-def test_whoever_sees_all_contacts_sees_all_records(make_user, graph):
+def test_a_caller_who_sees_all_contacts_sees_all_records(make_user, graph):
     anybody = make_user("anybody@example.com")
 
     for object_type in TYPES:

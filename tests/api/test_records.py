@@ -714,7 +714,7 @@ def test_any_version_and_one_of_several_may_be_overwritten(call):
 # What happened in HubSpot and is not known here yet
 
 
-def test_one_that_is_archived_in_hubspot_is_created_anew(call, hubspot, in_hubspot):
+def test_a_record_that_is_archived_in_hubspot_is_created_again(call, hubspot, in_hubspot):
     old = call("POST", "/contacts", RECORDS["contacts"][0]).json["hubspot_contact_id"]
     hubspot.archive("contacts", old)
 

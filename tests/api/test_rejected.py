@@ -191,9 +191,7 @@ def test_a_dropped_record_that_hubspot_never_had_is_gone_with_its_pairs(
     assert call("DELETE", f"/{uuid}").status_code == 404
 
 
-def test_whoever_registered_keeps_the_account_when_their_contact_is_dropped(
-    register, call, portal_id
-):
+def test_a_user_keeps_the_account_when_their_contact_is_dropped(register, call, portal_id):
     ada = register()
     with transaction() as session:
         contact = session.scalars(select(Record).where(Record.object_type == "contacts")).one()

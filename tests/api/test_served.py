@@ -29,7 +29,7 @@ def test_a_chunked_body_without_a_length_has_the_same_limit(port, size, status):
 
 
 @pytest.mark.parametrize("size", [2**21, 2**24])
-def test_whoever_sends_too_much_gets_to_read_why_it_is_refused(port, size):
+def test_a_caller_who_sends_too_much_gets_to_read_why_it_is_refused(port, size):
     answers = {_request(port, b" " * size, {}) for _ in range(5)}
 
     assert answers == {(413, "PAYLOAD_TOO_LARGE")}

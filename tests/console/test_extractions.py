@@ -369,7 +369,7 @@ def test_there_is_no_download_before_the_end_and_none_of_another_kind(session):
     assert status_of("") == 404
 
 
-def test_whoever_has_read_too_much_is_asked_to_wait(session, change_settings):
+def test_a_caller_who_has_read_too_much_is_asked_to_wait(session, change_settings):
     make_scan(deals=30)
     change_settings(rate_limit_results="1000 per 1 minute")
 

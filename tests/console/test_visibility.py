@@ -44,7 +44,7 @@ def test_the_contact_of_another_is_nowhere(app, own, portal_id, make_contact):
     assert own.get("/console/contacts/4711").status_code == 404
 
 
-def test_whoever_has_no_contact_sees_empty_pages(make_app, app, own):
+def test_a_user_without_a_contact_sees_empty_pages(make_app, app, own):
     users.create_user(
         email="bare@example.com", password=PASSWORD, role="user", organization="Default"
     )

@@ -83,7 +83,7 @@ def consent(oauth, **changes):
 
 
 @pytest.mark.parametrize("version", ["v3", "2026-03", "2026-09"])
-def test_a_portal_is_connected_refreshed_and_let_go_in_every_version(make_oauth, version):
+def test_a_portal_is_connected_refreshed_and_revoked_in_every_version(make_oauth, version):
     oauth = make_oauth(version=version)
     first = oauth.exchange_code(consent(oauth), redirect_uri=REDIRECT, code_verifier=VERIFIER)
     second = oauth.refresh(first.refresh_token)

@@ -85,7 +85,7 @@ def test_what_changes_afterwards_is_taken_in_and_sent(admin, hubspot, run_jobs, 
         "/contacts", json={"email": "ada@example.com"}, headers=admin.person.headers
     ).get_json()
 
-    runner.begin_everywhere("incremental")
+    runner.begin_for_all_portals("incremental")
     run_jobs()
 
     assert mirrored() == ["ada@example.com", "grace@example.com"]
@@ -237,7 +237,7 @@ def test_disconnecting_revokes_stops_and_keeps_what_was_mirrored(
     sandbox.clear_requests()
     job.sweep()
     runner.sweep()
-    runner.begin_everywhere("incremental")
+    runner.begin_for_all_portals("incremental")
     run_jobs()
     assert sandbox.requests()["total"] == 0
     assert mirrored() == ["ada@example.com"]

@@ -1329,7 +1329,7 @@ def test_line_08_a_failure_is_tried_ten_times_more_with_its_attempt_number(
 
 
 @pytest.mark.parametrize(
-    ("mischief", "numbers"),
+    ("disorder", "numbers"),
     [
         ({"duplicates": 1}, {0: 2, 1: 2, 2: 2, 3: 2}),
         ({"loss": 1}, {}),
@@ -1341,15 +1341,15 @@ def test_line_08_duplicates_loss_delay_and_reordering_are_switches(
     sandbox: SandboxServer,
     hubspot: HubSpot,
     receiver: Receiver,
-    mischief: dict[str, float],
+    disorder: dict[str, float],
     numbers: dict[int, int],
 ) -> None:
-    sandbox.set_delivery(**mischief, delay_ms=3_600_000, seed=2)
+    sandbox.set_delivery(**disorder, delay_ms=3_600_000, seed=2)
     ids = [int(hubspot.create("contacts", firstname="A")["id"]) for _ in range(4)]
-    if mischief.keys() & {"delay", "reordering"}:
+    if disorder.keys() & {"delay", "reordering"}:
         assert sandbox.sandbox.webhooks.deliveries.report()["pending"] == 4
     sandbox.flush_webhooks()
     order = [ids.index(each["objectId"]) for each in receiver.events]
 
     assert {each: order.count(each) for each in order} == numbers
-    assert (order != sorted(order)) is bool(mischief.keys() & {"duplicates", "reordering"})
+    assert (order != sorted(order)) is bool(disorder.keys() & {"duplicates", "reordering"})

@@ -499,7 +499,7 @@ def test_a_stop_is_quick_and_what_was_under_way_comes_after_the_start() -> None:
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_whatever_mischief_is_on_every_event_arrives_at_least_once(
+def test_every_event_arrives_at_least_once_whatever_disorder_is_on(
     sandbox: SandboxServer,
     hubspot: HubSpot,
     receiver: Receiver,
@@ -596,7 +596,7 @@ def test_delivery_settings_that_cannot_be_are_refused(sandbox: SandboxServer, ch
     assert admin(sandbox, "GET", "deliveries/settings").json() == before
 
 
-def test_the_admin_api_sets_webhooks_and_mischief_and_tells_of_deliveries(
+def test_the_admin_api_sets_webhooks_and_disorder_and_lists_deliveries(
     sandbox: SandboxServer, hubspot: HubSpot, receiver: Receiver
 ) -> None:
     wanted = [{"eventType": "contact.creation"}]

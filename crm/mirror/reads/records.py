@@ -38,7 +38,7 @@ class FoundRecord:
 
     item: str
     etag: str
-    is_settled: bool
+    is_synced: bool
     """Whether it is neither waiting for HubSpot nor refused, which its version would not tell."""
 
 

@@ -324,7 +324,7 @@ def test_all_types_but_the_blocked_one_are_read(grant, send, hubspot, run_jobs, 
     run_jobs()
     hubspot.patch(f"{OBJECTS}/contacts/{contact}", {"properties": {"lastname": "Evans"}})
     for kind in ("incremental", "reconcile"):
-        runner.begin_everywhere(kind)
+        runner.begin_for_all_portals(kind)
         run_jobs()
 
     found = {(run.kind, run.object_type): run.state for run in runner.list_status()}

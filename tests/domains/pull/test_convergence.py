@@ -142,7 +142,7 @@ class Both:
         with self._trouble(), suppress(HubSpotError):
             list(runner.follow("incremental"))
 
-    def settle(self):
+    def converge(self):
         """Quiet at last: both sides are compared and mended, and what is left is sent."""
         self.faults = []
         self.ear.listen_long()
@@ -198,7 +198,7 @@ def test_both_sides_end_up_the_same_and_the_history_says_who_won(both, sandbox, 
 
     for step in steps:
         both.take(step)
-    both.settle()
+    both.converge()
 
     assert differences(both.hubspot) == []
     with transaction() as session:

@@ -431,7 +431,7 @@ def test_a_sweep_backfills_a_portal_that_is_set_up_and_then_searches_it(
     runner.sweep()
     run_jobs()
     [new] = create(1)
-    runner.begin_everywhere("incremental")
+    runner.begin_for_all_portals("incremental")
     run_jobs()
 
     assert rows().keys() == {*ids, new}
@@ -497,7 +497,7 @@ def test_the_nightly_reconciliation_mends_what_was_backfilled(set_up, run_jobs, 
     run_jobs()
     hubspot.archive("contacts", ids[0])
 
-    runner.begin_everywhere("reconcile")
+    runner.begin_for_all_portals("reconcile")
     run_jobs()
 
     assert rows().keys() == {ids[1]}
