@@ -1,3 +1,3 @@
 """The version of this service, as it tells callers and HubSpot."""
 
-VERSION = "1.0.0"
+VERSION = "1.0.1"
