@@ -115,7 +115,7 @@ class Checkout:
         # for tests.
         for name in ("run.py", ".env"):
             shutil.copy2(ROOT / name, folder / name)
-        for name in ("crm", "migrations"):
+        for name in ("crm", "hubspot_sandbox", "migrations"):
             shutil.copytree(ROOT / name, folder / name)
         self.folder = folder
         self.data = folder / "data"
