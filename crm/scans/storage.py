@@ -129,7 +129,7 @@ def check(hold: Hold) -> None:
     """See whether the scan is still ours.
 
     Raises:
-        NotOursError: it is not.
+        LostLeaseError: it is not.
     """
     with transaction() as session:
         _fence(session, hold)
@@ -177,7 +177,7 @@ def store(
         ranges: those that changed.
 
     Raises:
-        NotOursError: nothing was stored.
+        LostLeaseError: nothing was stored.
     """
     with transaction() as session:
         _fence(session, hold)
@@ -247,7 +247,7 @@ def retry_later(
         When it goes on; None where it has failed.
 
     Raises:
-        NotOursError: it is not ours.
+        LostLeaseError: it is not ours.
     """
     now = func.clock_timestamp()
     with transaction() as session:

@@ -284,7 +284,7 @@ def test_a_job_that_was_taken_for_dead_writes_nothing(begin, id_of_scan):
     first = storage.take_over(id_of_scan())
     second = storage.take_over(id_of_scan())
 
-    with pytest.raises(storage.NotOursError):
+    with pytest.raises(storage.LostLeaseError):
         storage.store(first, [], {"1": "late"}, [])
     storage.store(second, [], {"2": "in time"}, [])
 
