@@ -3,11 +3,14 @@
 from datetime import UTC, datetime
 from http import HTTPStatus
 from itertools import islice
+from socket import socket
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import structlog
 from flask import Flask, Response, g, request
+from gunicorn import util  # type: ignore[import-untyped]
 from werkzeug.exceptions import HTTPException
 
 from crm.api.schemas.outputs import ErrorSchema
@@ -32,6 +35,7 @@ _CODES = {
     500: "INTERNAL_ERROR",
     503: "UNAVAILABLE",
 }
+_UNREAD = {414: "URI_TOO_LONG", 431: "HEADERS_TOO_LARGE"}
 _MESSAGES = {
     400: "Validation error",
     404: "Resource not found",
@@ -47,6 +51,8 @@ def register_errors(app: Flask) -> None:
     app.register_error_handler(CRMError, _answer_ours)
     app.register_error_handler(HTTPException, _answer_http)
     app.register_error_handler(Exception, _answer_unexpected)
+    # gunicorn has no other place for that; its own answer is a page of HTML.
+    util.write_error = write_refusal
 
 
 def _answer_ours(error: CRMError) -> Response:
@@ -108,14 +114,40 @@ def _answer(
     errors: dict[str, str] | None = None,
     details: dict[str, Any] | None = None,
 ) -> Response:
-    body = {
+    body = _body(code, message, g.get("request_id")) | {
+        "errors": errors or {},
+        "details": details or {},
+    }
+    return Response(orjson.dumps(body), status, content_type="application/json")
+
+
+def write_refusal(connection: socket, status: int, reason: str, _message: str) -> None:
+    """Answer what the server cannot read as a request, and the app therefore never sees.
+
+    Args:
+        connection: the caller's.
+        status: what the server makes of it.
+        reason: its name in HTTP.
+        _message: the server's own words, which hold parts of the request.
+    """
+    request_id = uuid4().hex
+    code = _UNREAD.get(status) or _CODES.get(status) or HTTPStatus(status).name
+    body = orjson.dumps(_body(code, _MESSAGES.get(status, reason), request_id))
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nX-Request-ID: {request_id}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + body)
+
+
+def _body(code: str, message: str, request_id: str | None) -> dict[str, Any]:
+    return {
         "status": "error",
         "error": message,
         "message": message,
         "error_code": code,
-        "errors": errors or {},
-        "details": details or {},
+        "errors": {},
+        "details": {},
         "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "request_id": g.get("request_id"),
+        "request_id": request_id,
     }
-    return Response(orjson.dumps(body), status, content_type="application/json")

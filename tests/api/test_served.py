@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from urllib.parse import urlsplit
 
 import pytest
@@ -33,6 +34,27 @@ def test_a_caller_who_sends_too_much_gets_to_read_why_it_is_refused(port, size):
     answers = {_request(port, b" " * size, {}) for _ in range(5)}
 
     assert answers == {(413, "PAYLOAD_TOO_LARGE")}
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "code"),
+    [
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost", 414, "URI_TOO_LONG"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 9000, 431, "HEADERS_TOO_LARGE"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example", 400, "VALIDATION_ERROR"),
+        (b"nonsense", 400, "VALIDATION_ERROR"),
+    ],
+)
+def test_the_server_answers_what_it_cannot_read_with_the_one_error_body(port, head, status, code):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        body = json.loads(answer.read())
+
+    assert (answer.status, body["error_code"]) == (status, code)
+    assert body["error"] == body["message"]
+    assert body["request_id"] == answer.headers["X-Request-ID"]
 
 
 def _request(port, body, headers, **options):
