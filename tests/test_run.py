@@ -229,7 +229,7 @@ def service(checkout):
     return checkout.service()
 
 
-@pytest.mark.one_of_many
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["making the database", "migrating it"])
 def test_a_start_that_is_killed_halfway_can_be_repeated(checkout, step):
     process, output = checkout.begin()
@@ -657,6 +657,7 @@ def test_a_port_in_use_on_the_address_of_bind_is_one_line(checkout, address):
         )
 
 
+@pytest.mark.long
 def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(checkout):
     service = checkout.service(**ELSEWHERE)
     [app] = requests.get(f"{service.hubspot}/_sandbox/apps", timeout=LONGEST).json()["results"]

@@ -293,6 +293,7 @@ def beats_within(seconds: float, file: Path) -> bool:
     return file.exists()
 
 
+@pytest.mark.long
 def test_a_worker_shows_that_it_is_alive_unless_it_hangs(app, tmp_path):
     file = tmp_path / "heartbeat"
     with flask_worker(app.extensions["crm_settings"], tmp_path) as worker:
