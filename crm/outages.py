@@ -19,7 +19,7 @@ DATABASE_ERRORS = (SQLAlchemyError, psycopg2.Error)
 CONNECT = 5.0
 """Seconds for a connection to be made."""
 ANSWER = 10.0
-"""Seconds in which the database must answer whoever serves a request."""
+"""Seconds in which the database must answer a request."""
 
 # Connections; resources (disk, memory, connections); I/O; shutdown, crash and start; a standby, or
 # a server that was made read-only because its disk is full.

@@ -182,7 +182,7 @@ class Left:
         return "a change, a registration and a scan that wait, sign-ins, a key"
 
     def check_arrived(self, new: Release) -> None:
-        """Wait until HubSpot has all of it, and see that whoever was signed in still is."""
+        """Wait until HubSpot has all of it, and see that those who were signed in still are."""
         wait_for("all that waited in HubSpot", self._is_there)
         wait_for("the scan's end", lambda: self._is_scanned(new))
         self.check_kept(new)

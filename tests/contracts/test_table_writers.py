@@ -41,7 +41,7 @@ EXCEPTIONS = {
     ("portals", "crm.accounts.users"),
     ("portals", "crm.integrations.portal_connection"),
     ("portals", "crm.operations.health"),
-    # Encrypted anew, wherever it stands.
+    # Encrypted again, wherever it stands.
     ("portals", "crm.operations.key_rotation"),
     ("scans", "crm.operations.key_rotation"),
     # A purged person leaves every table at once.
