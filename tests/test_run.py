@@ -657,7 +657,6 @@ def test_a_port_in_use_on_the_address_of_bind_is_one_line(checkout, address):
         )
 
 
-@pytest.mark.long
 def test_the_sandbox_sends_browsers_back_to_the_service_wherever_it_listens(checkout):
     service = checkout.service(**ELSEWHERE)
     [app] = requests.get(f"{service.hubspot}/_sandbox/apps", timeout=LONGEST).json()["results"]
