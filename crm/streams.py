@@ -39,7 +39,7 @@ class ResultsAllowance:
         self._key = ("results", str(organization_id))
 
     def check(self) -> None:
-        """Refuse whoever has had as much as there is.
+        """Refuse an organization that has had as much as there is.
 
         Raises:
             TooManyRequests: ``X-RateLimit`` headers and ``Retry-After`` say for how long.
@@ -134,7 +134,7 @@ def _write_events(first: Event | None, rest: Iterator[Event | None]) -> Iterator
     except DATABASE_ERRORS as error:
         if not is_outage(error):
             raise
-        # Whoever listens comes again by itself, and is told then.
+        # The listener comes again by itself, and learns it then.
         log.warning("events end early: the database is away", reason=type(error).__name__)
 
 

@@ -30,7 +30,7 @@ _LOCKS = ("postmaster.pid", ".handle_pids.json", ".s.PGSQL.*.lock")
 def start_postgres(folder: Path) -> tuple[Part, str]:
     """Start it over a folder, made if it is not there; the part, and its database's address.
 
-    Whoever calls has made sure that nobody else does so, and stops it with ``stop_postgres``.
+    The caller has made sure that nobody else does so, and stops it with ``stop_postgres``.
     """
     if "get_server" not in globals():
         raise ConfigError(
@@ -56,7 +56,7 @@ def start_postgres(folder: Path) -> tuple[Part, str]:
 
 
 def stop_postgres(folder: Path) -> None:
-    """End every process over a folder, whoever started it, and what it locked the folder with.
+    """End every process over a folder, also one of another run.py, and what locked it.
 
     A lock names a process by its number. After a power cut that number may be somebody else's,
     and neither Postgres nor the library that starts it would look closer.
